@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The mounted tree: what the daemon's main builds and drives.
+//
+// Threads: the loop's. Owns: the FUSE session and everything under the mount.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/loop.hpp"
+#include "base/result.hpp"
+#include "registry/registry.hpp"
+#include "registry/users.hpp"
+
+namespace flowfs::fs {
+
+// A [[name]] table of the configuration. It is made at start, owned by `uid`, and not charged to
+// anybody but root. Modes that are absent derive from `mode` as they would from mkdir's.
+struct DeclaredName {
+  std::string name;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  mode_t mode = 0755;
+  std::optional<mode_t> accept_mode;
+  std::optional<mode_t> dial_mode;
+  registry::NameSettings settings;
+};
+
+struct Options {
+  std::string mount_point;
+  bool allow_other = true;  // false: rootless where /etc/fuse.conf does not permit it
+  bool passthrough = true;  // map tx and rx through the mount where the kernel can
+  registry::NameSettings name_defaults;
+  std::vector<DeclaredName> names;
+  std::size_t hot_ring_bytes = 28672;  // of each new segment; 4 KiB less than a multiple of 4 KiB
+};
+
+class Server {
+ public:
+  // Mounts and begins to serve on `loop`. `on_gone` runs once when the mount has gone without
+  // shutdown() (unmounted by hand, connection aborted). Errors: those of mount(2); EINVAL for a
+  // declared name that is not valid.
+  static Result<std::unique_ptr<Server>> mount(Loop& loop, registry::Registry& registry,
+                                               registry::Users& users, const Options& options,
+                                               std::function<void()> on_gone);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // What SIGHUP may change: name defaults (for names made later), declared names that are new.
+  void reconfigure(const Options& options);
+
+  // Ends every wait with an error (opens: ECONNABORTED), answers what is pending and unmounts. Idempotent.
+  void shutdown();
+
+  // For `flowctl doctor` by way of `version` and the log: what the kernel gave.
+  [[nodiscard]] bool passthrough_in_use() const;
+
+ private:
+  class Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace flowfs::fs

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Names, the ends of flows, and how the two kinds of end find each other. Pure state: no I/O, no
+// clock of its own, no FUSE. Driven by src/fs and, with a seed, by tests/sim.
+//
+// Threads: one.
+// Errors: Result with the errno that filesystem.md gives to the caller; a call that fails changes
+// nothing but counters.
+// Effects: a call may queue effects (a pending open is now up, an end lost its peer, an event to
+// publish); the caller drains them with take_effects() before it returns to its loop. An end's own
+// result is returned directly, effects tell of *other* ends.
+// Invariants (check_invariants() tests them all):
+//   1. Two allocated ends are each other's peer, one client and one server of the same name.
+//   2. A name never has both a waiting server and an admitted waiting client.
+//   3. An end in alloc_pending is in exactly one of its name's backlog and overflow; an end in
+//      accept_pending is in exactly its name's acceptors; no other end is in any.
+//   4. The backlog holds at most `settings.backlog` ends (as set when each was admitted).
+//   5. next_deadline() is the earliest deadline of a waiting client.
+//   6. Every charge in Users is explained by a name, an alias or an end that exists.
+//   7. Names and aliases share one namespace; ids are never reused.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.hpp"
+#include "registry/types.hpp"
+#include "registry/users.hpp"
+
+namespace flowfs::registry {
+
+struct NameStats {
+  std::uint64_t flows_now = 0;
+  std::uint64_t flows_ever = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t timed_out = 0;
+  // Bytes and messages are added by the data path (src/fs): from the client and to the client.
+  std::uint64_t bytes_from_client = 0;
+  std::uint64_t bytes_to_client = 0;
+  std::uint64_t messages_from_client = 0;
+  std::uint64_t messages_to_client = 0;
+};
+
+// What others may read of a name. Pointers stay valid until the name is removed.
+struct Name {
+  NameId id{};
+  std::string name;
+  uid_t owner = 0;  // who is charged; chown of the directory does not move the charge
+  NameSettings settings;
+  NameStats stats;
+};
+
+struct Alias {
+  NameId id{};
+  std::string name;
+  std::string target;
+  uid_t owner = 0;
+};
+
+// One end of a flow.
+struct End {
+  FlowId id{};
+  NameId name{};
+  Side side{};
+  FlowState state{};
+  Opener opener;
+  Rights rights;
+  FlowId peer = kNoFlow;      // also kept in dealloc_pending, although that end is gone
+  int error = 0;              // why it is deallocated
+  Instant deadline = kNever;  // alloc_pending: when it times out
+};
+
+class Registry {
+ public:
+  explicit Registry(Users& users);
+  ~Registry();
+
+  // --- names ---------------------------------------------------------------------------------
+  // Letters, digits, `. _ : @ -`, at most 255, not starting with `.`.
+  static bool valid_name(std::string_view name);
+
+  // EINVAL bad characters; ENAMETOOLONG; EEXIST; EDQUOT; ENFILE.
+  Result<NameId> create_name(std::string_view name, Opener who, const NameSettings& settings = {});
+  // `target` is any symlink text of 1 to 4095 bytes. Errors as create_name.
+  Result<NameId> create_alias(std::string_view name, std::string_view target, Opener who);
+  // ENOENT; ENOTDIR for an alias; EBUSY while a server waits or a flow of the name is alive.
+  // Clients that wait fail with ENOENT.
+  Status remove_name(std::string_view name, uid_t by);
+  // ENOENT; EISDIR for a name.
+  Status remove_alias(std::string_view name, uid_t by);
+  // Both kinds. EINVAL, ENOENT (from); EEXIST where `to` exists, but for an alias over an alias unless
+  // `no_replace`; renaming onto itself is ok and does nothing.
+  Status rename(std::string_view from, std::string_view to, bool no_replace, uid_t by);
+  // ENOENT where either is missing. Both kinds may be exchanged with each other.
+  Status exchange(std::string_view one, std::string_view two, uid_t by);
+
+  [[nodiscard]] const Name* find_name(std::string_view name) const;
+  [[nodiscard]] const Name* find_name(NameId id) const;
+  [[nodiscard]] const Alias* find_alias(std::string_view name) const;
+  [[nodiscard]] const Alias* find_alias(NameId id) const;
+  // All names and aliases, by name: for readdir.
+  struct Entry {
+    std::string_view name;
+    NameId id;
+    bool is_alias;
+  };
+  [[nodiscard]] std::vector<Entry> list() const;
+
+  // Settings are checked where they are parsed; here they take effect. A larger backlog admits
+  // waiting clients; a new dial_timeout holds for later dials, as do mtu, depth and qos for later flows.
+  void set_settings(NameId id, const NameSettings& settings);
+  NameStats& stats(NameId id);  // for the data path
+
+  // --- ends ----------------------------------------------------------------------------------
+  // Opening `accept`. The end is allocated at once where a client waits, else accept_pending.
+  // ENOENT; EDQUOT; ENFILE.
+  Result<FlowId> open_accept(NameId name, Opener who, Rights rights, Instant now);
+  // Opening `dial`. Allocated at once where a server waits, else alloc_pending.
+  // ENOENT; EDQUOT; ENFILE; ECONNREFUSED (dial_timeout 0 and no server waits);
+  // EAGAIN (`nonblock` and no place in the backlog for this uid).
+  Result<FlowId> open_dial(NameId name, Opener who, Rights rights, bool nonblock, Instant now);
+  // The descriptor that made the end is closed, or a pending open was interrupted. The end is gone
+  // afterwards; its peer gets peer_gone. Unknown ids are ignored (idempotent).
+  void release(FlowId flow);
+  // `ctl close`: the end becomes deallocated with `error`; its peer gets peer_gone; the id lives until
+  // release().
+  void close(FlowId flow, int error);
+
+  [[nodiscard]] const End* find_end(FlowId flow) const;
+  [[nodiscard]] std::vector<FlowId> ends() const;  // ascending
+  [[nodiscard]] std::size_t end_count() const;
+
+  // --- time and effects ----------------------------------------------------------------------
+  // Fails with ETIMEDOUT every waiting client whose deadline is at or before `now`.
+  void tick(Instant now);
+  [[nodiscard]] Instant next_deadline() const;
+  [[nodiscard]] std::vector<Effect> take_effects();
+  [[nodiscard]] bool has_effects() const;
+
+  // Empty, or the first invariant found broken, in words. For tests and the simulator.
+  [[nodiscard]] std::string check_invariants() const;
+
+ private:
+  // Filled in by the implementation.
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace flowfs::registry

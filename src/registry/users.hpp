@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Per-uid accounting and limits (threats.md R6).
+//
+// Source: the accounting of dbus-broker (src/util/user.c) for the idea that a quota is an object which
+// must return to zero, and that a foreign user's share of an object shrinks.
+// Threads: one.
+// Invariants:
+//   1. used(uid, r) is the sum of the charges not yet given back.
+//   2. total(r) is the sum of used(uid, r) over all uids, and never exceeds total_limit(r).
+//   3. A charge that fails changes nothing.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "base/result.hpp"
+#include "registry/types.hpp"
+
+namespace flowfs::registry {
+
+class Users;
+
+// A charge that gives itself back when destroyed. Move-only. Must not outlive its Users.
+class [[nodiscard]] Charge {
+ public:
+  Charge() = default;
+  Charge(Charge&& other) noexcept;
+  Charge& operator=(Charge&& other) noexcept;
+  ~Charge() { reset(); }
+  void reset();
+  [[nodiscard]] std::uint64_t amount() const { return amount_; }
+  [[nodiscard]] uid_t uid() const { return uid_; }
+  // Gives back part of it; `amount` <= amount().
+  void give_back(std::uint64_t amount);
+
+ private:
+  friend class Users;
+  Users* users_ = nullptr;
+  uid_t uid_ = 0;
+  Resource resource_{};
+  std::uint64_t amount_ = 0;
+};
+
+class Users {
+ public:
+  using Limits = std::array<std::uint64_t, kResources>;
+
+  // Per uid, and for the whole daemon. uid 0 has no per-uid limit, but the total holds for it too.
+  // By default a uid may use at most a tenth of a total, so that eight that collude leave a fifth.
+  struct Config {
+    Limits per_uid;
+    Limits total;
+    static Config defaults();
+  };
+
+  explicit Users(Config config);
+
+  // Errors: EDQUOT the uid's limit; ENFILE the daemon's.
+  Result<Charge> charge(uid_t uid, Resource resource, std::uint64_t amount);
+
+  // The same without the RAII object, for what is given back piecemeal (queued bytes).
+  Status add(uid_t uid, Resource resource, std::uint64_t amount);
+  void subtract(uid_t uid, Resource resource, std::uint64_t amount);
+
+  [[nodiscard]] std::uint64_t used(uid_t uid, Resource resource) const;
+  [[nodiscard]] std::uint64_t total(Resource resource) const;
+  [[nodiscard]] std::uint64_t limit(uid_t uid, Resource resource) const;
+  // Overrides one uid's limit (users/UID/limits, written by root). A limit below the present use
+  // refuses further charges and takes nothing away.
+  void set_limit(uid_t uid, Resource resource, std::uint64_t limit);
+  // New defaults after a reload; overrides stay.
+  void reconfigure(Config config);
+
+  // Every uid that ever had a charge or an override, ascending.
+  [[nodiscard]] std::vector<uid_t> known() const;
+  [[nodiscard]] bool is_known(uid_t uid) const;
+
+ private:
+  friend class Charge;
+  struct Account {
+    std::array<std::uint64_t, kResources> used{};
+    std::array<std::uint64_t, kResources> limit_override;  // kNoOverride where there is none
+  };
+  Config config_;
+  std::map<uid_t, Account> accounts_;
+  std::array<std::uint64_t, kResources> totals_{};
+};
+
+// A bounded resource that belongs to one owner and is used by many (a name's backlog).
+// The owner and uid 0 may use all that is free. A foreign uid may hold at most
+// max(1, (free + what it holds) / (foreign uids that hold any, itself included, + 1)), so that n foreign uids
+// together always leave the owner about 1/(n+1) of the whole.
+class SharedAllowance {
+ public:
+  // Whether `uid` may take one more out of `capacity` (kUnlimited: always).
+  [[nodiscard]] bool may_take(uid_t owner, uid_t uid, std::uint64_t capacity) const;
+  void take(uid_t uid);
+  void give_back(uid_t uid);
+  [[nodiscard]] std::uint64_t taken() const { return taken_; }
+
+ private:
+  std::map<uid_t, std::uint64_t> held_;
+  std::uint64_t taken_ = 0;
+};
+
+}  // namespace flowfs::registry
