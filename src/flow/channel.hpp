@@ -7,23 +7,20 @@
 //   mapped -> mapped   the daemon takes no part
 //
 // Threads: the loop's.
-// Errors: outcomes. What is in a segment that a client could ever write is input (threats.md R1, R2).
-// Units: bytes.
-// Invariants:
+// Errors: outcomes. What is in a segment that a client could ever write is input (threats.md R1,
+// R2). Units: bytes. Invariants:
 //   1. A message leaves a direction exactly as it was written, once, in order.
 //   2. queued_bytes(from) <= max(depth, one message).
-//   3. After close(side) nothing is read from what that side maps but the records that were committed
+//   3. After close(side) nothing is read from what that side maps but the records that were
+//   committed
 //      before, and nothing is written to it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <memory>
 #include <span>
-#include <vector>
 
-#include "base/result.hpp"
+#include "flow/message_queue.hpp"
 
 namespace flowfs::flow {
 
@@ -63,7 +60,9 @@ class Channel {
   explicit Channel(Limits limits);
   ~Channel();
 
-  // File-mode data path. `from` and `to` are the end that acts.
+  // File-mode data path. `from` and `to` are the end that acts. A message is accepted when nothing
+  // is queued or when it fits into the depth beside what is; it is not empty. An end that has shut
+  // down or closed its own direction writes `closed` and reads `end`.
   WriteOutcome write(Side from, std::span<const std::byte> message);
   // The unread rest of the message at the front, valid until the next call on this channel.
   struct Front {
@@ -78,22 +77,22 @@ class Channel {
   // Half-closes and closes. All idempotent.
   void shutdown_write(Side side);  // its peer reads end of file after the rest
   void shutdown_read(Side side);   // its peer's writes are `closed`; what is queued is dropped
-  void close(Side side);           // both, and a mapped side is detached; what it sent stays readable
+  void close(Side side);  // both, and a mapped side is detached; what it sent stays readable
   [[nodiscard]] bool is_closed(Side side) const;
 
   // Readiness of a file-mode end, as poll reports it.
-  [[nodiscard]] bool readable(Side side);   // a message or end of file
-  [[nodiscard]] bool writable(Side side);   // room for one message, or writing would fail at once
+  [[nodiscard]] bool readable(Side side);  // a message or end of file
+  // Room for one message of any legal length, or writing would fail at once.
+  [[nodiscard]] bool writable(Side side);
 
-  [[nodiscard]] std::size_t queued_bytes(Side from) const;  // private memory held for what `from` sent
+  [[nodiscard]] std::size_t queued_bytes(
+      Side from) const;  // private memory held for what `from` sent
   [[nodiscard]] const DirectionStats& stats(Side from) const;
   [[nodiscard]] const Limits& limits() const { return limits_; }
 
  private:
   struct Direction {
-    std::deque<std::vector<std::byte>> queue;
-    std::size_t queued_bytes = 0;
-    std::size_t consumed = 0;  // of queue.front()
+    MessageQueue queue;
     bool writer_open = true;
     bool reader_open = true;
     DirectionStats stats;
@@ -102,6 +101,7 @@ class Channel {
   [[nodiscard]] const Direction& from(Side side) const {
     return directions_[static_cast<std::size_t>(side)];
   }
+  [[nodiscard]] bool has_room(const Direction& direction, std::size_t bytes) const;
 
   Limits limits_;
   Direction directions_[2];
