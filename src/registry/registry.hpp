@@ -13,32 +13,36 @@
 //   2. A name never has both a waiting server and an admitted waiting client.
 //   3. An end in alloc_pending is in exactly one of its name's backlog and overflow; an end in
 //      accept_pending is in exactly its name's acceptors; no other end is in any.
-//   4. The backlog holds at most `settings.backlog` ends (as set when each was admitted).
+//   4. The backlog holds at most `settings.backlog` ends (as set when each was admitted), and no
+//   end
+//      stays in the overflow that could have a place in the backlog.
 //   5. next_deadline() is the earliest deadline of a waiting client.
 //   6. Every charge in Users is explained by a name, an alias or an end that exists.
 //   7. Names and aliases share one namespace; ids are never reused.
+//   8. Of every name, flows_now is the flow_allocated events less the flow_deallocated ones.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <list>
+#include <functional>
 #include <map>
-#include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/result.hpp"
 #include "registry/types.hpp"
 #include "registry/users.hpp"
+#include "registry/waiting_clients.hpp"
+#include "registry/waiting_servers.hpp"
 
 namespace flowfs::registry {
 
 struct NameStats {
-  std::uint64_t flows_now = 0;
+  std::uint64_t flows_now = 0;  // flows (pairs) with at least one end allocated or dealloc_pending
   std::uint64_t flows_ever = 0;
   std::uint64_t refused = 0;
   std::uint64_t timed_out = 0;
@@ -80,8 +84,9 @@ struct End {
 
 class Registry {
  public:
-  explicit Registry(Users& users);
-  ~Registry();
+  explicit Registry(Users& users) : users_(users) {}
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
 
   // --- names ---------------------------------------------------------------------------------
   // Letters, digits, `. _ : @ -`, at most 255, not starting with `.`.
@@ -96,8 +101,8 @@ class Registry {
   Status remove_name(std::string_view name, uid_t by);
   // ENOENT; EISDIR for a name.
   Status remove_alias(std::string_view name, uid_t by);
-  // Both kinds. EINVAL, ENOENT (from); EEXIST where `to` exists, but for an alias over an alias unless
-  // `no_replace`; renaming onto itself is ok and does nothing.
+  // Both kinds. EINVAL, ENOENT (from); EEXIST where `to` exists, but for an alias over an alias
+  // unless `no_replace`; renaming onto itself is ok and does nothing.
   Status rename(std::string_view from, std::string_view to, bool no_replace, uid_t by);
   // ENOENT where either is missing. Both kinds may be exchanged with each other.
   Status exchange(std::string_view one, std::string_view two, uid_t by);
@@ -115,9 +120,20 @@ class Registry {
   [[nodiscard]] std::vector<Entry> list() const;
 
   // Settings are checked where they are parsed; here they take effect. A larger backlog admits
-  // waiting clients; a new dial_timeout holds for later dials, as do mtu, depth and qos for later flows.
+  // waiting clients; a new dial_timeout holds for later dials, as do mtu, depth and qos for later
+  // flows.
   void set_settings(NameId id, const NameSettings& settings);
-  NameStats& stats(NameId id);  // for the data path
+  // For the data path. A name lives as long as a flow of it does: ask while the end is allocated or
+  // dealloc_pending. An unknown id is a broken invariant (CHECK), here and in set_settings().
+  NameStats& stats(NameId id);
+
+  // Who waits at a name now; zeroes where there is no such name.
+  struct Waiting {
+    std::size_t servers = 0;
+    std::size_t backlog = 0;
+    std::size_t overflow = 0;  // blocking dials that found no place in the backlog
+  };
+  [[nodiscard]] Waiting waiting(NameId id) const;
 
   // --- ends ----------------------------------------------------------------------------------
   // Opening `accept`. The end is allocated at once where a client waits, else accept_pending.
@@ -125,13 +141,13 @@ class Registry {
   Result<FlowId> open_accept(NameId name, Opener who, Rights rights, Instant now);
   // Opening `dial`. Allocated at once where a server waits, else alloc_pending.
   // ENOENT; EDQUOT; ENFILE; ECONNREFUSED (dial_timeout 0 and no server waits);
-  // EAGAIN (`nonblock` and no place in the backlog for this uid).
+  // EAGAIN (`nonblock` and no place in the backlog for this uid). Checked in this order.
   Result<FlowId> open_dial(NameId name, Opener who, Rights rights, bool nonblock, Instant now);
   // The descriptor that made the end is closed, or a pending open was interrupted. The end is gone
   // afterwards; its peer gets peer_gone. Unknown ids are ignored (idempotent).
   void release(FlowId flow);
-  // `ctl close`: the end becomes deallocated with `error`; its peer gets peer_gone; the id lives until
-  // release().
+  // `ctl close`: the end becomes deallocated with `error`; its peer gets peer_gone; the id lives
+  // until release(). Unknown and already deallocated ends are left alone.
   void close(FlowId flow, int error);
 
   [[nodiscard]] const End* find_end(FlowId flow) const;
@@ -149,9 +165,55 @@ class Registry {
   [[nodiscard]] std::string check_invariants() const;
 
  private:
-  // Filled in by the implementation.
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  struct NameRecord {
+    Name name;
+    WaitingServers servers;
+    WaitingClients clients;
+    Charge charge;
+  };
+  struct AliasRecord {
+    Alias alias;
+    Charge charge;
+  };
+  struct EndRecord {
+    End end;
+    Charge charge;
+  };
+
+  // names.cpp
+  [[nodiscard]] Status check_new_name(std::string_view name) const;
+  void set_text(NameId id, std::string_view text);
+
+  // ends.cpp
+  NameRecord& record_of(NameId id);
+  EndRecord& add_end(NameId name, Side side, FlowState state, Opener who, Rights rights,
+                     Charge charge);
+  void establish(NameRecord& name, End& actor, End& waiting);
+  void leave(End& end);
+  void stop_waiting(End& client);
+  void fail_waiting(End& client, int error);
+  void end_flow(NameRecord& name, const End& last);
+
+  // registry.cpp
+  void publish(EventKind kind, std::string object, uid_t uid, std::string detail = {});
+
+  // invariants.cpp
+  [[nodiscard]] std::string check_namespace() const;
+  [[nodiscard]] std::string check_name(const NameRecord& record) const;
+  [[nodiscard]] std::string check_end(const End& end) const;
+  [[nodiscard]] std::string check_waiting(const End& end) const;
+  [[nodiscard]] std::string check_counts() const;
+  [[nodiscard]] std::string check_charges() const;
+
+  Users& users_;
+  std::map<std::string, NameId, std::less<>> index_;  // names and aliases
+  std::unordered_map<NameId, NameRecord> names_;
+  std::unordered_map<NameId, AliasRecord> aliases_;
+  std::unordered_map<FlowId, EndRecord> ends_;
+  std::set<std::pair<Instant, FlowId>> deadlines_;  // of waiting clients; kNever is not kept
+  std::vector<Effect> effects_;
+  std::uint64_t next_name_ = 1;
+  std::uint64_t next_flow_ = 1;
 };
 
 }  // namespace flowfs::registry

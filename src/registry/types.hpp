@@ -5,8 +5,8 @@
 #include <sys/types.h>
 
 #include <compare>
+#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
 
@@ -67,10 +67,10 @@ struct NameSettings {
   std::uint64_t depth_bytes = 1'048'576;
   // `qos`: 0 or kUnlimited where nothing is asked for.
   struct Qos {
-    std::uint64_t loss_ppm = 0;       // loss: parts per million that may be lost
-    bool ordered = true;              // ordered: 0 or 1
+    std::uint64_t loss_ppm = 0;  // loss: parts per million that may be lost
+    bool ordered = true;         // ordered: 0 or 1
     std::uint64_t delay_us = kUnlimited;
-    std::uint64_t bandwidth = 0;      // bytes per second wanted
+    std::uint64_t bandwidth = 0;  // bytes per second wanted
     std::uint64_t timeout_us = kUnlimited;
   } qos;
 };
@@ -88,17 +88,19 @@ enum class Resource : std::uint8_t {
 inline constexpr std::size_t kResources = 5;
 std::string_view to_string(Resource resource);
 
+// The object and the uid that an event carries, and its detail. The uid is that of who did it; for
+// what time did, that of who waited.
 enum class EventKind : std::uint8_t {
-  name_created,
-  name_removed,
-  name_renamed,
-  alias_created,
-  alias_removed,
-  flow_waiting,      // a server opened `accept` and none was waiting before
-  flow_allocated,
-  flow_refused,
-  flow_timed_out,
-  flow_deallocated,
+  name_created,    // names/NAME
+  name_removed,    // names/NAME
+  name_renamed,    // names/OLD, `to=NEW`; an exchange is one event, `exchanged=OTHER`; aliases too
+  alias_created,   // names/ALIAS
+  alias_removed,   // names/ALIAS
+  flow_waiting,    // names/NAME, `flow=ID`: a server opened `accept` and none was waiting before
+  flow_allocated,  // flows/ID of the end that came second, `peer=ID name=NAME`
+  flow_refused,    // names/NAME
+  flow_timed_out,  // flows/ID, `name=NAME`
+  flow_deallocated,  // flows/ID of the end that went last, `peer=ID name=NAME`
 };
 std::string_view to_string(EventKind kind);
 

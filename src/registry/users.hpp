@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Per-uid accounting and limits (threats.md R6).
 //
-// Source: the accounting of dbus-broker (src/util/user.c) for the idea that a quota is an object which
-// must return to zero, and that a foreign user's share of an object shrinks.
-// Threads: one.
+// Source: the accounting of dbus-broker (src/util/user.c) for the idea that a quota is an object
+// which must return to zero, and that a foreign user's share of an object shrinks. Threads: one.
+// Errors: Result; giving back more than was taken is a broken invariant (CHECK).
 // Invariants:
 //   1. used(uid, r) is the sum of the charges not yet given back.
-//   2. total(r) is the sum of used(uid, r) over all uids, and never exceeds total_limit(r).
+//   2. total(r) is the sum of used(uid, r) over all uids, and never grows past the daemon's limit.
 //   3. A charge that fails changes nothing.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "base/result.hpp"
@@ -47,7 +48,8 @@ class Users {
  public:
   using Limits = std::array<std::uint64_t, kResources>;
 
-  // Per uid, and for the whole daemon. uid 0 has no per-uid limit, but the total holds for it too.
+  // Per uid, and for the whole daemon. uid 0 has no per-uid limit but one that is set for it with
+  // set_limit(); the total holds for it too.
   // By default a uid may use at most a tenth of a total, so that eight that collude leave a fifth.
   struct Config {
     Limits per_uid;
@@ -55,7 +57,9 @@ class Users {
     static Config defaults();
   };
 
-  explicit Users(Config config);
+  explicit Users(Config config) : config_(config) {}
+  Users(const Users&) = delete;  // charges point at it
+  Users& operator=(const Users&) = delete;
 
   // Errors: EDQUOT the uid's limit; ENFILE the daemon's.
   Result<Charge> charge(uid_t uid, Resource resource, std::uint64_t amount);
@@ -80,18 +84,20 @@ class Users {
  private:
   friend class Charge;
   struct Account {
-    std::array<std::uint64_t, kResources> used{};
-    std::array<std::uint64_t, kResources> limit_override;  // kNoOverride where there is none
+    Limits used{};
+    std::array<std::optional<std::uint64_t>, kResources> limit_override;
   };
+
   Config config_;
   std::map<uid_t, Account> accounts_;
-  std::array<std::uint64_t, kResources> totals_{};
+  Limits totals_{};
 };
 
 // A bounded resource that belongs to one owner and is used by many (a name's backlog).
 // The owner and uid 0 may use all that is free. A foreign uid may hold at most
-// max(1, (free + what it holds) / (foreign uids that hold any, itself included, + 1)), so that n foreign uids
-// together always leave the owner about 1/(n+1) of the whole.
+// max(1, (free + what it holds) / (foreign uids that hold any, itself included, + 1)), so that n
+// foreign uids together leave the owner about 1/(n+1) of the whole; and, however many they are,
+// none may take what would leave the owner less than a tenth (rounded down) of the capacity.
 class SharedAllowance {
  public:
   // Whether `uid` may take one more out of `capacity` (kUnlimited: always).
@@ -99,9 +105,10 @@ class SharedAllowance {
   void take(uid_t uid);
   void give_back(uid_t uid);
   [[nodiscard]] std::uint64_t taken() const { return taken_; }
+  [[nodiscard]] std::uint64_t held_by(uid_t uid) const;
 
  private:
-  std::map<uid_t, std::uint64_t> held_;
+  std::map<uid_t, std::uint64_t> held_;  // no zeroes
   std::uint64_t taken_ = 0;
 };
 

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "registry/types.hpp"
+
+namespace flowfs::registry {
+
+std::string_view to_string(FlowState state) {
+  switch (state) {
+    case FlowState::alloc_pending:
+      return "alloc-pending";
+    case FlowState::accept_pending:
+      return "accept-pending";
+    case FlowState::allocated:
+      return "allocated";
+    case FlowState::dealloc_pending:
+      return "dealloc-pending";
+    case FlowState::deallocated:
+      return "deallocated";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Balance balance) {
+  switch (balance) {
+    case Balance::fifo:
+      return "fifo";
+    case Balance::round_robin:
+      return "round-robin";
+    case Balance::least_flows:
+      return "least-flows";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Resource resource) {
+  switch (resource) {
+    case Resource::names:
+      return "names";
+    case Resource::flows:
+      return "flows";
+    case Resource::bytes:
+      return "bytes";
+    case Resource::descriptors:
+      return "descriptors";
+    case Resource::held:
+      return "held";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(EventKind kind) {
+  switch (kind) {
+    case EventKind::name_created:
+      return "name-created";
+    case EventKind::name_removed:
+      return "name-removed";
+    case EventKind::name_renamed:
+      return "name-renamed";
+    case EventKind::alias_created:
+      return "alias-created";
+    case EventKind::alias_removed:
+      return "alias-removed";
+    case EventKind::flow_waiting:
+      return "flow-waiting";
+    case EventKind::flow_allocated:
+      return "flow-allocated";
+    case EventKind::flow_refused:
+      return "flow-refused";
+    case EventKind::flow_timed_out:
+      return "flow-timed-out";
+    case EventKind::flow_deallocated:
+      return "flow-deallocated";
+  }
+  return "unknown";
+}
+
+}  // namespace flowfs::registry
