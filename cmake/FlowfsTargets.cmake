@@ -3,14 +3,17 @@
 
 add_library(flowfs_options INTERFACE)
 target_include_directories(flowfs_options INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
+target_compile_definitions(flowfs_options INTERFACE FLOWFS_VERSION="${PROJECT_VERSION}")
 target_compile_options(flowfs_options INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
                        -Wnon-virtual-dtor -Wold-style-cast -Werror)
 if(FLOWFS_SANITIZE)
-  target_compile_options(flowfs_options INTERFACE -fsanitize=${FLOWFS_SANITIZE} -fno-omit-frame-pointer)
+  target_compile_options(flowfs_options INTERFACE -fsanitize=${FLOWFS_SANITIZE} -fno-sanitize-recover=all
+                         -fno-omit-frame-pointer)
   target_link_options(flowfs_options INTERFACE -fsanitize=${FLOWFS_SANITIZE})
 endif()
 if(FLOWFS_FUZZ)
-  target_compile_options(flowfs_options INTERFACE -fsanitize=fuzzer-no-link,address,undefined)
+  target_compile_options(flowfs_options INTERFACE -fsanitize=fuzzer-no-link,address,undefined
+                         -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(flowfs_options INTERFACE -fsanitize=address,undefined)
 endif()
 
@@ -32,4 +35,19 @@ function(flowfs_test name)
     set(arg_TIMEOUT 300)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+endfunction()
+
+# flowfs_fuzz(NAME SOURCES ... DEPENDS ...): a libFuzzer program in fuzz/, with its seeds in corpus/NAME
+# beside the caller. Built by the target `fuzzers`; under CTest it runs over the seeds once.
+function(flowfs_fuzz name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE flowfs_options ${arg_DEPENDS} -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  if(NOT TARGET fuzzers)
+    add_custom_target(fuzzers)
+  endif()
+  add_dependencies(fuzzers ${name})
+  add_test(NAME ${name} COMMAND ${name} -runs=0 ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
+  set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 120)
 endfunction()

@@ -51,3 +51,13 @@ build_preset() {
   }
   cmake --build "$root/build/$preset" --parallel "$JOBS" "$@"
 }
+
+# Runs the tests of a preset that is built. Some sanitizer runtimes do not start where the kernel
+# randomises more address bits than they know, so randomisation is off where that is allowed.
+run_tests() {
+  local preset=$1 plain=()
+  shift
+  if setarch "$(uname -m)" -R true 2>/dev/null; then plain=(setarch "$(uname -m)" -R); fi
+  "${plain[@]}" ctest --test-dir "$root/build/$preset" --output-on-failure --no-tests=error \
+    --parallel "$JOBS" "$@" </dev/null
+}

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# `cmake --install build/release`: programs, manual pages, completion, systemd unit, configuration.
+
+install(TARGETS flowfsd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
+install(TARGETS flowctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+
+file(GLOB man_pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/man/*.[1-8])
+foreach(page IN LISTS man_pages)
+  string(REGEX MATCH "[1-8]$" section ${page})
+  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endforeach()
+
+pkg_get_variable(systemd_units systemd systemdsystemunitdir)
+if(NOT systemd_units)
+  set(systemd_units lib/systemd/system)
+endif()
+string(REGEX REPLACE "^/(usr/)?" "" systemd_units "${systemd_units}")
+configure_file(${CMAKE_SOURCE_DIR}/config/flowfsd.service.in ${CMAKE_BINARY_DIR}/flowfsd.service @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/flowfsd.service DESTINATION ${systemd_units})
+install(FILES ${CMAKE_SOURCE_DIR}/config/flowfs.sysusers DESTINATION lib/sysusers.d RENAME flowfs.conf)
+
+install(FILES ${CMAKE_SOURCE_DIR}/config/flowfsd.toml DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/flowfs)
