@@ -2,8 +2,10 @@
 // Structured log lines for people and for the journal, through spdlog.
 //
 // A line is a message and `key=value` fields. On a terminal it begins with the time and the level;
-// where JOURNAL_STREAM is set it begins with the level as "<N>" and has no time, as
-// systemd reads it. Never called on a path that runs per message: count there, log on the edge.
+// where JOURNAL_STREAM names stderr it begins with the level as "<N>" and has no time, as systemd
+// reads it. Control characters are shown as \xNN: a client cannot forge a line.
+// Never called on a path that runs per message: count there, log on the edge.
+// Threads: any.
 #pragma once
 
 #include <fmt/format.h>
@@ -14,7 +16,7 @@ namespace flowfs::log {
 
 enum class Level { error, warning, notice, info, debug };
 
-void set_level(Level level);
+void set_level(Level level);  // info at start
 // error|warning|notice|info|debug; false for anything else.
 bool parse_level(std::string_view text, Level& level);
 [[nodiscard]] bool enabled(Level level);

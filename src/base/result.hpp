@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Failures that are forwarded unchanged: an errno and where it arose.
 //
-// Three kinds of error are kept apart (docs/architecture.md): an *outcome* the caller must handle is
-// an enum of its own; a *failure* is Result<T>; a broken invariant of our own state is CHECK.
+// Three kinds of error are kept apart (docs/architecture.md): an *outcome* the caller must handle
+// is an enum of its own; a *failure* is Result<T>; a broken invariant of our own state is CHECK.
 #pragma once
 
 #include <cerrno>
@@ -37,9 +37,9 @@ inline std::unexpected<Failure> fail_errno(const char* context) { return fail(er
 }  // namespace flowfs
 
 // A broken invariant of our own private state: never for input from clients, files or the wire.
-#define FLOWFS_CHECK(expression)                                              \
-  do {                                                                        \
-    if (!(expression)) [[unlikely]] {                                         \
-      ::flowfs::check_failed(#expression, __FILE__, __LINE__);                \
-    }                                                                         \
+#define FLOWFS_CHECK(expression)                               \
+  do {                                                         \
+    if (!(expression)) [[unlikely]] {                          \
+      ::flowfs::check_failed(#expression, __FILE__, __LINE__); \
+    }                                                          \
   } while (false)
