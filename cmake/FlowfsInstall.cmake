@@ -2,13 +2,15 @@
 # `cmake --install build/release`: programs, manual pages, completion, systemd unit, configuration.
 
 install(TARGETS flowfsd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
-install(TARGETS flowctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 file(GLOB man_pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/man/*.[1-8])
 foreach(page IN LISTS man_pages)
   string(REGEX MATCH "[1-8]$" section ${page})
   install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
 endforeach()
+
+file(GLOB completions CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/config/completion/*)
+install(FILES ${completions} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 
 pkg_get_variable(systemd_units systemd systemdsystemunitdir)
 if(NOT systemd_units)
