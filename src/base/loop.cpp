@@ -2,6 +2,9 @@
 // The public face: makes operations and hands out their handles.
 #include "base/loop.hpp"
 
+#include <fmt/format.h>
+#include <liburing.h>
+
 #include "base/loop_operations.hpp"
 
 namespace flowfs {
@@ -91,6 +94,10 @@ Loop::Reader Loop::reader(int fd, std::function<void(std::int32_t)> callback) {
 void Loop::post(std::function<void()> task) { impl_->post(std::move(task)); }
 
 bool Loop::futex_in_ring() const { return impl_->futex_in_ring(); }
+
+std::string Loop::ring_version() {
+  return fmt::format("{}.{}", io_uring_major_version(), io_uring_minor_version());
+}
 
 std::uint64_t Loop::rounds() const { return impl_->rounds(); }
 

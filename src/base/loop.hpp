@@ -21,6 +21,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "base/clock.hpp"
@@ -145,6 +146,8 @@ class Loop {
 
   // What the kernel gave: whether FUTEX_WAIT runs in the ring (else helper threads wait).
   [[nodiscard]] bool futex_in_ring() const;
+  // Which liburing this is, as "2.9".
+  [[nodiscard]] static std::string ring_version();
   // How often the loop has gone round; it stands still while the loop is idle. On the loop's
   // thread.
   [[nodiscard]] std::uint64_t rounds() const;

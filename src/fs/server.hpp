@@ -55,7 +55,8 @@ class Server {
   // What SIGHUP may change: name defaults (for names made later), declared names that are new.
   void reconfigure(const Options& options);
 
-  // Ends every wait with an error (opens: ECONNABORTED), answers what is pending and unmounts. Idempotent.
+  // Ends every wait with an error (opens: ECONNABORTED), answers what is pending and unmounts.
+  // Idempotent.
   void shutdown();
 
   // For `flowctl doctor` by way of `version` and the log: what the kernel gave.

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Opening, pairing, closing. The data path is in ends_data.cpp.
+#include "fs/ends.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "fs/event_log.hpp"
+#include "fs/meta.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+std::size_t index(flow::Side side) { return static_cast<std::size_t>(side); }
+
+registry::Rights rights_of(int flags) {
+  const int access = flags & O_ACCMODE;
+  return {.receive = access != O_WRONLY, .send = access != O_RDONLY};
+}
+
+flow::Limits limits_of(const registry::NameSettings& settings) {
+  return {.mtu_bytes = settings.mtu_bytes, .depth_bytes = settings.depth_bytes};
+}
+
+}  // namespace
+
+MessageFile::~MessageFile() { ends_.closed(*this); }
+
+Ends::Ends(Loop& loop, registry::Registry& registry, registry::Users& users, Parking& parking,
+           FileTable& files, EventLog& events, Replies& replies)
+    : registry_(registry),
+      users_(users),
+      parking_(parking),
+      files_(files),
+      events_(events),
+      replies_(replies),
+      timer_(loop.timer([this] {
+        registry_.tick(Clock::now());
+        drain_effects();
+      })) {}
+
+Ends::~Ends() = default;
+
+End* Ends::find(registry::FlowId id) const {
+  const auto it = ends_.find(id);
+  return it == ends_.end() ? nullptr : it->second.get();
+}
+
+void Ends::mark_looked_up(Node node) {
+  End* end = node.kind == Kind::flow ? find(registry::FlowId{node.object}) : nullptr;
+  if (end != nullptr) {
+    end->looked_up = true;
+  }
+}
+
+End* Ends::peer_of(const End& end) {
+  return end.flow ? find(end.flow->ends[index(flow::other(end.side))]) : nullptr;
+}
+
+void Ends::open_end(Request request, Node node, int flags, registry::NameId name, flow::Side side) {
+  const auto who = request.opener();
+  const bool nonblock = (flags & O_NONBLOCK) != 0;
+  const Instant now = Clock::now();
+  const auto id = side == flow::Side::client
+                      ? registry_.open_dial(name, who, rights_of(flags), nonblock, now)
+                      : registry_.open_accept(name, who, rights_of(flags), now);
+  if (!id) {
+    replies_.error(request, id.error().error);
+    drain_effects();
+    return;
+  }
+  auto made = std::make_unique<End>(*id, side, parking_, [this, flow_id = *id] {
+    release(flow_id);
+    drain_effects();
+  });
+  End& end = *ends_.emplace(*id, std::move(made)).first->second;
+  end.opener = who;
+  end.born = wall_clock_now();
+
+  const registry::End* state = registry_.find_end(*id);
+  if (state->state == registry::FlowState::allocated) {
+    connect(end, state->peer);
+    finish_open(end, request, node, flags);
+  } else if (nonblock) {
+    finish_open(end, request, node, flags);
+  } else if (!parking_.park(end.opening, {.request = request, .node = node, .flags = flags})) {
+    release(*id);
+  }
+  drain_effects();
+}
+
+void Ends::open_data(Request request, Node node, int flags, registry::FlowId id) {
+  End* end = find(id);
+  if (end == nullptr) {
+    replies_.error(request, ESTALE);
+    return;
+  }
+  auto file = files_.add(std::make_unique<MessageFile>(*this, replies_, node, flags, id, false),
+                         request.uid());
+  if (!file) {
+    replies_.error(request, file.error().error);
+    return;
+  }
+  end->files.push_back(static_cast<MessageFile*>(*file));
+  if (!reply_open(request, *file, OpenMode::message)) {
+    files_.remove(*file);
+  }
+}
+
+void Ends::finish_open(End& end, Request request, Node node, int flags) {
+  const registry::FlowId id = end.id;
+  auto file = files_.add(std::make_unique<MessageFile>(*this, replies_, node, flags, id, true),
+                         request.uid());
+  if (!file) {
+    replies_.error(request, file.error().error);
+    release(id);
+    return;
+  }
+  end.files.push_back(static_cast<MessageFile*>(*file));
+  if (!reply_open(request, *file, OpenMode::message)) {
+    files_.remove(*file);  // releases the end with its owner
+  }
+}
+
+// Makes the flow that `end` and its waiting peer share.
+void Ends::connect(End& end, registry::FlowId peer_id) {
+  const registry::End* state = registry_.find_end(end.id);
+  const registry::End* peer_state = registry_.find_end(peer_id);
+  End* peer = find(peer_id);
+  FLOWFS_CHECK(state != nullptr && peer_state != nullptr && peer != nullptr);
+  const registry::Name* name = registry_.find_name(state->name);
+  auto flow = std::make_shared<Flow>(limits_of(name->settings), name->id);
+  for (const registry::End* one : {state, peer_state}) {
+    End& joined = one == state ? end : *peer;
+    flow->ends[index(joined.side)] = joined.id;
+    flow->openers[index(joined.side)] = one->opener;
+    if (!one->rights.send) {
+      flow->channel.shutdown_write(joined.side);
+    }
+    if (!one->rights.receive) {
+      flow->channel.shutdown_read(joined.side);
+    }
+    joined.flow = flow;
+  }
+}
+
+// The descriptor goes; with the owner goes the end.
+void Ends::closed(MessageFile& file) {
+  End* end = find(file.end());
+  if (end == nullptr) {
+    return;
+  }
+  end->readers.fail_of(&file, ECONNABORTED);
+  end->writers.fail_of(&file, ECONNABORTED);
+  std::erase(end->files, &file);
+  if (file.owner()) {
+    release(end->id);
+    drain_effects();
+  }
+}
+
+void Ends::release(registry::FlowId id) {
+  const auto it = ends_.find(id);
+  if (it == ends_.end()) {
+    return;
+  }
+  // Out of the map first, so that what is cancelled below finds nothing to release again.
+  const std::unique_ptr<End> end = std::move(it->second);
+  ends_.erase(it);
+  registry_.release(id);
+  if (end->flow) {
+    end->flow->channel.close(end->side);
+    settle(*end->flow, flow::other(end->side));  // what it had not read is dropped
+  }
+  end->readers.fail_all(ECONNABORTED);
+  end->writers.fail_all(ECONNABORTED);
+  notify(*end);
+  if (on_end_gone) {
+    on_end_gone(id, end->looked_up);
+  }
+}
+
+void Ends::failed(registry::FlowId id, int error) {
+  End* end = find(id);
+  if (end == nullptr) {
+    return;
+  }
+  if (!end->opening.empty()) {
+    const Parked parked = end->opening.take_front();
+    release(id);
+    replies_.error(parked.request, error);
+    return;
+  }
+  end->readers.fail_all(error);
+  end->writers.fail_all(error);
+  notify(*end);
+}
+
+void Ends::drain_effects() {
+  while (registry_.has_effects()) {
+    for (const registry::Effect& effect : registry_.take_effects()) {
+      switch (effect.kind) {
+        case registry::Effect::Kind::established:
+          if (End* end = find(effect.flow); end != nullptr) {
+            if (!end->opening.empty()) {
+              const Parked parked = end->opening.take_front();
+              finish_open(*end, parked.request, parked.node, parked.flags);
+            } else {
+              notify(*end);
+            }
+          }
+          if (End* end = find(effect.flow); end != nullptr && end->flow) {
+            pump(*end->flow, end->side);
+            pump(*end->flow, flow::other(end->side));
+          }
+          break;
+        case registry::Effect::Kind::failed:
+          failed(effect.flow, effect.error);
+          break;
+        case registry::Effect::Kind::peer_gone:
+          if (End* end = find(effect.flow); end != nullptr && end->flow) {
+            pump(*end->flow, end->side);
+            pump(*end->flow, flow::other(end->side));
+            notify(*end);
+          }
+          break;
+        case registry::Effect::Kind::event:
+          events_.publish(effect.event);
+          break;
+      }
+    }
+  }
+  const Instant deadline = registry_.next_deadline();
+  if (deadline != timer_.deadline()) {
+    timer_.arm(deadline);
+  }
+}
+
+Status Ends::shutdown(registry::FlowId id, bool reading, bool writing) {
+  End* end = find(id);
+  if (end == nullptr || !end->flow) {
+    return fail(ENOTCONN);
+  }
+  const std::shared_ptr<Flow> flow = end->flow;
+  if (writing) {
+    flow->channel.shutdown_write(end->side);
+  }
+  if (reading) {
+    flow->channel.shutdown_read(end->side);
+    settle(*flow, flow::other(end->side));
+  }
+  pump(*flow, flow::Side::client);
+  pump(*flow, flow::Side::server);
+  for (const registry::FlowId one : flow->ends) {
+    if (End* touched = find(one); touched != nullptr) {
+      notify(*touched);
+    }
+  }
+  return {};
+}
+
+Status Ends::close(registry::FlowId id) {
+  End* end = find(id);
+  if (end == nullptr) {
+    return fail(ENOTCONN);
+  }
+  if (end->flow) {
+    end->flow->channel.close(end->side);
+    settle(*end->flow, flow::other(end->side));
+  }
+  registry_.close(id, ECONNABORTED);
+  failed(id, ECONNABORTED);
+  drain_effects();
+  return {};
+}
+
+void Ends::abort_all(int error) {
+  for (const registry::FlowId id : registry_.ends()) {
+    if (End* end = find(id); end != nullptr) {
+      end->readers.fail_all(error);
+      end->writers.fail_all(error);
+      end->opening.fail_all(error);  // last: the end may go with it
+    }
+  }
+}
+
+void Ends::notify(End& end) {
+  for (MessageFile* file : end.files) {
+    file->notify();
+  }
+}
+
+}  // namespace flowfs::fs

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Ends of flows in the tree: joins the registry's end, the channel with its data, the requests that
+// wait for it and the descriptors that show it.
+//
+// Threads: the loop's.
+// Invariants:
+//   1. There is an End for every end of the registry, and the reverse.
+//   2. A request waits in `readers` only while its side of the channel has nothing for it, and in
+//   `writers` only while
+//      the channel has no room; pump() restores this after every change.
+//   3. The bytes that a channel holds for a side are charged to the uid of that side.
+#pragma once
+
+#include <ctime>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "flow/channel.hpp"
+#include "fs/file_table.hpp"
+#include "fs/parking.hpp"
+#include "registry/registry.hpp"
+
+namespace flowfs::fs {
+
+class Ends;
+class EventLog;
+
+// What the two ends of a flow share. It lives until both are gone.
+struct Flow {
+  Flow(flow::Limits limits, registry::NameId name_id) : channel(limits), name(name_id) {}
+
+  flow::Channel channel;
+  registry::NameId name;
+  registry::FlowId ends[2]{registry::kNoFlow, registry::kNoFlow};  // by Side
+  registry::Opener openers[2];
+  std::uint64_t charged_bytes[2]{};  // of what each side sent
+};
+
+class MessageFile;
+
+struct End {
+  End(registry::FlowId flow_id, flow::Side which, Parking& parking,
+      std::function<void()> on_open_cancelled)
+      : id(flow_id),
+        side(which),
+        opening(parking, std::move(on_open_cancelled)),
+        readers(parking),
+        writers(parking) {}
+
+  registry::FlowId id;
+  flow::Side side;
+  registry::Opener opener;
+  timespec born{};
+  std::shared_ptr<Flow> flow;  // null while pending
+  Waits opening;               // the open that made it, while it waits
+  Waits readers;
+  Waits writers;
+  std::vector<MessageFile*> files;
+  bool wants_room = false;  // a writer or poller found the channel full
+  bool looked_up = false;   // the kernel may have cached its directory
+};
+
+// An open message file: `accept` or `dial` (its owner), or `data`.
+class MessageFile : public File {
+ public:
+  MessageFile(Ends& ends, Replies& replies, Node node, int flags, registry::FlowId end, bool owner)
+      : File(replies, node, flags), ends_(ends), end_(end), owner_(owner) {}
+  ~MessageFile() override;
+
+  void read(Request request, std::size_t size, const Transfer& transfer) override;
+  void write(Request request, std::span<const std::byte> data, const Transfer& transfer) override;
+  void ioctl(Request request, unsigned command, std::span<const std::byte> in,
+             std::size_t out_size) override;
+  unsigned ready() override;
+
+  [[nodiscard]] registry::FlowId end() const { return end_; }
+  [[nodiscard]] bool owner() const { return owner_; }
+  [[nodiscard]] bool packet_mode() const { return packet_mode_; }
+
+ private:
+  friend class Ends;
+  Ends& ends_;
+  registry::FlowId end_;
+  bool owner_;
+  bool packet_mode_ = false;
+  std::uint64_t write_end_ = 0;  // offset just behind the last WRITE: a split write goes on there
+};
+
+class Ends {
+ public:
+  Ends(Loop& loop, registry::Registry& registry, registry::Users& users, Parking& parking,
+       FileTable& files, EventLog& events, Replies& replies);
+  ~Ends();
+
+  // Opens names/NAME/dial or accept: answers, or parks.
+  void open_end(Request request, Node node, int flags, registry::NameId name, flow::Side side);
+  // Opens flows/ID/data.
+  void open_data(Request request, Node node, int flags, registry::FlowId id);
+
+  [[nodiscard]] End* find(registry::FlowId id) const;
+  // The kernel was told of the directory flows/ID (and may cache it), if `node` is one.
+  void mark_looked_up(Node node);
+  Status shutdown(registry::FlowId id, bool reading, bool writing);
+  Status close(registry::FlowId id);
+
+  // Does what the registry asks for after any change, and sets its timer.
+  void drain_effects();
+  // Ends every wait; opens get `error`.
+  void abort_all(int error);
+
+  // Runs when an end has gone; `looked_up`: the kernel may have cached its directory.
+  std::function<void(registry::FlowId, bool looked_up)> on_end_gone;
+
+ private:
+  friend class MessageFile;
+  void read(MessageFile& file, Request request, std::size_t size, const Transfer& transfer);
+  void write(MessageFile& file, Request request, std::span<const std::byte> data,
+             const Transfer& transfer);
+  unsigned ready(MessageFile& file);
+  void closed(MessageFile& file);
+
+  void finish_open(End& end, Request request, Node node, int flags);
+  void connect(End& end, registry::FlowId peer_id);
+  void release(registry::FlowId id);
+  void failed(registry::FlowId id, int error);
+  // The errno that keeps `end` from moving data: 0 none, EAGAIN while it is pending.
+  [[nodiscard]] int obstacle(const End& end) const;
+
+  bool serve_reader(End& end);
+  bool serve_writer(End& end);
+  void pump(Flow& flow, flow::Side from);
+  bool answer_read(End& end, Request request, const MessageFile& file, std::size_t size);
+  // 0, or the errno; EAGAIN: no room now.
+  int try_write(End& end, std::span<const std::byte> data);
+  void count(const End& end, std::size_t bytes);
+  void settle(Flow& flow, flow::Side from);
+  static void notify(End& end);
+  End* peer_of(const End& end);
+
+  registry::Registry& registry_;
+  registry::Users& users_;
+  Parking& parking_;
+  FileTable& files_;
+  EventLog& events_;
+  Replies& replies_;
+  Loop::Timer timer_;
+  std::unordered_map<registry::FlowId, std::unique_ptr<End>> ends_;
+};
+
+}  // namespace flowfs::fs

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The data path of file ends: read, write, poll, and who is served when something changes.
+#include <fcntl.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "flowfs/wire.h"
+#include "fs/ends.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+std::size_t index(flow::Side side) { return static_cast<std::size_t>(side); }
+
+int to_errno(flow::WriteOutcome outcome) {
+  switch (outcome) {
+    case flow::WriteOutcome::ok:
+      return 0;
+    case flow::WriteOutcome::full:
+      return EAGAIN;
+    case flow::WriteOutcome::too_long:
+      return EMSGSIZE;
+    case flow::WriteOutcome::closed:
+      return EPIPE;
+    case flow::WriteOutcome::busy:
+      return EBUSY;
+    case flow::WriteOutcome::corrupt:
+      break;
+  }
+  return EPROTO;
+}
+
+bool may_read(int flags) { return (flags & O_ACCMODE) != O_WRONLY; }
+bool may_write(int flags) { return (flags & O_ACCMODE) != O_RDONLY; }
+
+}  // namespace
+
+void MessageFile::read(Request request, std::size_t size, const Transfer& transfer) {
+  ends_.read(*this, request, size, transfer);
+}
+
+void MessageFile::write(Request request, std::span<const std::byte> data,
+                        const Transfer& transfer) {
+  ends_.write(*this, request, data, transfer);
+}
+
+unsigned MessageFile::ready() { return ends_.ready(*this); }
+
+void MessageFile::ioctl(Request request, unsigned command, std::span<const std::byte> in,
+                        std::size_t out_size) {
+  if (command == FLOWFS_IOC_ID && out_size >= sizeof(std::uint64_t)) {
+    const auto id = static_cast<std::uint64_t>(end_);
+    fuse_reply_ioctl(request.raw, 0, &id, sizeof id);
+  } else if (command == FLOWFS_IOC_PACKET && in.size() >= sizeof(std::uint32_t)) {
+    std::uint32_t on = 0;
+    std::memcpy(&on, in.data(), sizeof on);
+    packet_mode_ = on != 0;
+    fuse_reply_ioctl(request.raw, 0, nullptr, 0);
+  } else {
+    replies_.error(request, ENOTTY);
+  }
+}
+
+int Ends::obstacle(const End& end) const {
+  const registry::End* state = registry_.find_end(end.id);
+  if (state->state == registry::FlowState::deallocated) {
+    return state->error;
+  }
+  return end.flow ? 0 : EAGAIN;
+}
+
+void Ends::read(MessageFile& file, Request request, std::size_t size, const Transfer& transfer) {
+  if (transfer.through_cache) {
+    replies_.error(request, EINVAL);
+    return;
+  }
+  End* end = find(file.end());
+  if (end == nullptr || size == 0) {  // `data` of an end that has gone: end of file
+    fuse_reply_buf(request.raw, nullptr, 0);
+    return;
+  }
+  const int error = obstacle(*end);
+  if (error != 0 && error != EAGAIN) {
+    replies_.error(request, error);
+    return;
+  }
+  // A second READ of one system call may only go on with the message that the first one began.
+  if (transfer.offset != 0 && (!end->flow || !end->flow->channel.front(end->side).begun)) {
+    fuse_reply_buf(request.raw, nullptr, 0);
+    return;
+  }
+  if (error == 0 && end->readers.empty() && answer_read(*end, request, file, size)) {
+    pump(*end->flow, flow::other(end->side));
+  } else if ((transfer.flags & O_NONBLOCK) != 0) {
+    replies_.error(request, EAGAIN);
+  } else {
+    parking_.park(end->readers, {.request = request, .file = &file, .size = size});
+  }
+}
+
+// Answers with a message, the end of file or an error; false where there is nothing yet.
+bool Ends::answer_read(End& end, Request request, const MessageFile& file, std::size_t size) {
+  flow::Channel& channel = end.flow->channel;
+  const flow::Channel::Front front = channel.front(end.side);
+  switch (front.outcome) {
+    case flow::ReadOutcome::empty:
+      return false;
+    case flow::ReadOutcome::end:
+      fuse_reply_buf(request.raw, nullptr, 0);
+      return true;
+    case flow::ReadOutcome::busy:
+      replies_.error(request, EBUSY);
+      return true;
+    case flow::ReadOutcome::corrupt:
+      replies_.error(request, EPROTO);
+      return true;
+    case flow::ReadOutcome::ok:
+      break;
+  }
+  if (file.packet_mode() && size < front.rest.size()) {
+    replies_.error(request, EMSGSIZE);
+    return true;
+  }
+  const std::size_t part = std::min(size, front.rest.size());
+  const auto* bytes = reinterpret_cast<const char*>(front.rest.data());
+  // Where the reader has been killed in the meantime, the message stays for the next one.
+  if (fuse_reply_buf(request.raw, bytes, part) == 0) {
+    channel.consume(end.side, part);
+    settle(*end.flow, flow::other(end.side));
+  }
+  return true;
+}
+
+void Ends::write(MessageFile& file, Request request, std::span<const std::byte> data,
+                 const Transfer& transfer) {
+  End* end = find(file.end());
+  if (end == nullptr || data.empty()) {
+    replies_.error(request, end == nullptr ? EPIPE : 0);
+    return;
+  }
+  if (transfer.offset != 0 && (transfer.flags & O_APPEND) == 0) {
+    // The kernel splits a long write: its further parts begin where the part before ended.
+    replies_.error(request, transfer.offset == file.write_end_ ? EMSGSIZE : ESPIPE);
+    return;
+  }
+  file.write_end_ = transfer.offset + data.size();
+  int error = obstacle(*end);
+  if (error == 0) {
+    error = end->writers.empty() ? try_write(*end, data) : EAGAIN;
+  }
+  if (error == 0) {
+    fuse_reply_write(request.raw, data.size());
+    pump(*end->flow, end->side);
+  } else if (error != EAGAIN || (transfer.flags & O_NONBLOCK) != 0) {
+    replies_.error(request, error);
+  } else {
+    parking_.park(end->writers,
+                  {.request = request, .file = &file, .data = {data.begin(), data.end()}});
+  }
+}
+
+int Ends::try_write(End& end, std::span<const std::byte> data) {
+  Flow& flow = *end.flow;
+  const uid_t uid = flow.openers[index(end.side)].uid;
+  if (const Status charge = users_.add(uid, registry::Resource::bytes, data.size()); !charge) {
+    return charge.error().error;
+  }
+  flow.charged_bytes[index(end.side)] += data.size();
+  const flow::WriteOutcome outcome = flow.channel.write(end.side, data);
+  settle(flow, end.side);
+  if (outcome == flow::WriteOutcome::ok) {
+    count(end, data.size());
+  } else if (outcome == flow::WriteOutcome::full) {
+    end.wants_room = true;
+  }
+  return to_errno(outcome);
+}
+
+void Ends::count(const End& end, std::size_t bytes) {
+  registry::NameStats& stats = registry_.stats(end.flow->name);
+  if (end.side == flow::Side::client) {
+    ++stats.messages_from_client;
+    stats.bytes_from_client += bytes;
+  } else {
+    ++stats.messages_to_client;
+    stats.bytes_to_client += bytes;
+  }
+}
+
+// Gives back the charge for what the channel no longer holds.
+void Ends::settle(Flow& flow, flow::Side from) {
+  std::uint64_t& charged = flow.charged_bytes[index(from)];
+  const std::uint64_t held = flow.channel.queued_bytes(from);
+  if (held < charged) {
+    users_.subtract(flow.openers[index(from)].uid, registry::Resource::bytes, charged - held);
+    charged = held;
+  }
+}
+
+bool Ends::serve_reader(End& end) {
+  Parked& parked = end.readers.front();
+  auto& file = *static_cast<MessageFile*>(parked.file);
+  flow::Channel& channel = end.flow->channel;
+  if (channel.front(end.side).outcome == flow::ReadOutcome::empty) {
+    return false;
+  }
+  const Parked taken = end.readers.take_front();
+  return answer_read(end, taken.request, file, taken.size);
+}
+
+bool Ends::serve_writer(End& end) {
+  const int error = try_write(end, end.writers.front().data);
+  if (error == EAGAIN) {
+    return false;
+  }
+  const Parked taken = end.writers.take_front();
+  if (error == 0) {
+    fuse_reply_write(taken.request.raw, taken.data.size());
+  } else {
+    replies_.error(taken.request, error);
+  }
+  return true;
+}
+
+// Moves what can be moved from `from` to its peer and tells those who poll.
+void Ends::pump(Flow& flow, flow::Side from) {
+  End* sender = find(flow.ends[index(from)]);
+  End* receiver = find(flow.ends[index(flow::other(from))]);
+  bool moved = true;
+  while (moved) {
+    moved = receiver != nullptr && !receiver->readers.empty() && serve_reader(*receiver);
+    moved = (sender != nullptr && !sender->writers.empty() && serve_writer(*sender)) || moved;
+  }
+  if (receiver != nullptr && flow.channel.readable(receiver->side)) {
+    notify(*receiver);
+  }
+  if (sender != nullptr && sender->wants_room && flow.channel.writable(from)) {
+    sender->wants_room = false;
+    notify(*sender);
+  }
+}
+
+unsigned Ends::ready(MessageFile& file) {
+  End* end = find(file.end());
+  if (end == nullptr) {
+    return POLLERR | POLLHUP;
+  }
+  const int error = obstacle(*end);
+  if (error != 0) {
+    return error == EAGAIN ? 0 : POLLERR | POLLHUP;
+  }
+  unsigned events = 0;
+  flow::Channel& channel = end->flow->channel;
+  if (may_read(file.flags()) && channel.readable(end->side)) {
+    events |= POLLIN | POLLRDNORM;
+  }
+  if (may_write(file.flags())) {
+    if (channel.writable(end->side)) {
+      events |= POLLOUT | POLLWRNORM;
+    } else {
+      end->wants_room = true;
+    }
+  }
+  if (channel.is_closed(flow::other(end->side))) {
+    events |= POLLHUP;
+  }
+  return events;
+}
+
+}  // namespace flowfs::fs

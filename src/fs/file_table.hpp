@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Every open file description of the tree. The kernel hands their addresses back as `fh`.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "fs/file.hpp"
+#include "registry/users.hpp"
+
+namespace flowfs::fs {
+
+class FileTable {
+ public:
+  explicit FileTable(registry::Users& users) : users_(users) {}
+
+  // Takes `file` for `uid`, which is charged a descriptor. EDQUOT, ENFILE.
+  Result<File*> add(std::unique_ptr<File> file, uid_t uid) {
+    auto charge = users_.charge(uid, registry::Resource::descriptors, 1);
+    if (!charge) {
+      return std::unexpected(charge.error());
+    }
+    File* kept = file.get();
+    kept->keep(std::move(*charge));
+    files_.emplace(kept, std::move(file));
+    return kept;
+  }
+  void remove(File* file) { files_.erase(file); }
+  void clear() { files_.clear(); }
+  [[nodiscard]] std::size_t size() const { return files_.size(); }
+
+  static std::uint64_t handle(File* file) { return reinterpret_cast<std::uintptr_t>(file); }
+  // What the kernel was given at open; it gives back nothing else.
+  static File* from_handle(std::uint64_t handle) { return reinterpret_cast<File*>(handle); }
+
+ private:
+  registry::Users& users_;
+  std::unordered_map<File*, std::unique_ptr<File>> files_;
+};
+
+// How the answer to an OPEN says what kind of file it is.
+enum class OpenMode {
+  attribute,  // direct, whole values
+  stream,     // direct, no position
+  message,    // the same, and writes run in parallel with reads
+};
+
+// Answers an open with `file`, which is then the kernel's until RELEASE. False if the caller has
+// gone in the meantime and no RELEASE will come.
+[[nodiscard]] bool reply_open(Request request, File* file, OpenMode mode);
+
+}  // namespace flowfs::fs

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fs/flows_folder.hpp"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "fs/attributes.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+// The files of flows/ID, in the order of Node::file.
+enum FlowFile : std::uint8_t { directory, data, state, peer, ctl, stats };
+
+constexpr FileSpec kFiles[] = {
+    {"", FileType::directory, 0500},      {"data", FileType::message, 0600},
+    {"state", FileType::attribute, 0400}, {"peer", FileType::attribute, 0400},
+    {"ctl", FileType::attribute, 0200},   {"stats", FileType::attribute, 0400},
+};
+
+registry::FlowId id_of(Node node) { return registry::FlowId{node.object}; }
+
+std::string format_peer(const End& end, const registry::Registry& registry) {
+  if (!end.flow) {
+    return {};
+  }
+  const auto other = static_cast<std::size_t>(flow::other(end.side));
+  const registry::Opener& opener = end.flow->openers[other];
+  const registry::Name* name = registry.find_name(end.flow->name);
+  return fmt::format("uid {}\ngid {}\npid {}\nflow {}\nname {}\ncertificate none\nlayer local\n",
+                     opener.uid, opener.gid, opener.pid,
+                     static_cast<std::uint64_t>(end.flow->ends[other]),
+                     name != nullptr ? name->name : "");
+}
+
+std::string format_stats(const End& end) {
+  flow::DirectionStats sent;
+  flow::DirectionStats received;
+  std::size_t waiting = 0;
+  if (end.flow) {
+    sent = end.flow->channel.stats(end.side);
+    received = end.flow->channel.stats(flow::other(end.side));
+    waiting = end.flow->channel.queued_bytes(end.side);
+  }
+  return fmt::format(
+      "messages_sent {}\nbytes_sent {}\ncopies_sent {}\nmessages_to_receive {}\n"
+      "bytes_to_receive {}\nbytes_queued {}\nreaders_waiting {}\nwriters_waiting {}\n",
+      sent.messages, sent.bytes, sent.copies, received.messages, received.bytes, waiting,
+      end.readers.size(), end.writers.size());
+}
+
+}  // namespace
+
+FlowsFolder::FlowsFolder(registry::Registry& registry, Ends& ends)
+    : registry_(registry), ends_(ends), mounted_(wall_clock_now()) {}
+
+bool FlowsFolder::exists(Node node) const {
+  return node.kind == Kind::flows
+             ? node.file == directory
+             : node.file < std::size(kFiles) && ends_.find(id_of(node)) != nullptr;
+}
+
+FileType FlowsFolder::type(Node node) const { return kFiles[node.file].type; }
+
+Meta FlowsFolder::defaults(Node node) const {
+  if (node.kind == Kind::flows) {
+    return {.mode = 0555, .acl = {}, .access = mounted_, .modified = mounted_, .changed = mounted_};
+  }
+  const End& end = *ends_.find(id_of(node));
+  return {.mode = kFiles[node.file].mode,
+          .uid = end.opener.uid,
+          .gid = end.opener.gid,
+          .acl = {},
+          .access = end.born,
+          .modified = end.born,
+          .changed = end.born};
+}
+
+std::optional<Node> FlowsFolder::child(Node parent, std::string_view name) {
+  if (parent.kind == Kind::flow) {
+    return find_file(kFiles, parent, name);
+  }
+  const auto number = parse_number(name, 1, (std::uint64_t{1} << 48) - 1, false);
+  if (!number || name != fmt::format("{}", *number)) {
+    return std::nullopt;
+  }
+  const Node node{Kind::flow, *number, directory};
+  ends_.mark_looked_up(node);
+  return exists(node) ? std::optional(node) : std::nullopt;
+}
+
+std::vector<Child> FlowsFolder::children(Node parent) const {
+  if (parent.kind == Kind::flow) {
+    return list_files(kFiles, parent);
+  }
+  std::vector<Child> children;
+  for (const registry::FlowId id : registry_.ends()) {
+    const auto number = static_cast<std::uint64_t>(id);
+    children.push_back({fmt::format("{}", number), Node{Kind::flow, number, directory}});
+  }
+  return children;
+}
+
+Result<std::string> FlowsFolder::value(Node file) {
+  const End& end = *ends_.find(id_of(file));
+  switch (file.file) {
+    case state:
+      return std::string(to_string(registry_.find_end(end.id)->state)) + "\n";
+    case peer:
+      return format_peer(end, registry_);
+    case stats:
+      return format_stats(end);
+    default:
+      return fail(EACCES, "ctl is written");
+  }
+}
+
+Status FlowsFolder::set_value(Node file, std::string_view text) {
+  if (file.file != ctl) {
+    return fail(EACCES, "told, not set");
+  }
+  const auto verb = parse_flow_verb(text);
+  if (!verb) {
+    return std::unexpected(verb.error());
+  }
+  switch (*verb) {
+    case FlowVerb::shutdown_read:
+      return ends_.shutdown(id_of(file), true, false);
+    case FlowVerb::shutdown_write:
+      return ends_.shutdown(id_of(file), false, true);
+    case FlowVerb::close:
+      break;
+  }
+  return ends_.close(id_of(file));
+}
+
+void FlowsFolder::open(Request request, Node node, int flags) {
+  ends_.open_data(request, node, flags, id_of(node));
+}
+
+}  // namespace flowfs::fs

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a kind of directory must say for its nodes. One class for each part of the tree implements
+// it; src/fs/tree.cpp turns FUSE's operations into these calls.
+//
+// Threads: the loop's.
+// Errors: Status and Result carry the errno for the caller; a call that fails changes nothing.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "fs/meta.hpp"
+#include "fs/node.hpp"
+#include "fs/request.hpp"
+#include "registry/types.hpp"
+
+namespace flowfs::fs {
+
+enum class FileType : std::uint8_t { directory, attribute, message, stream, mapped, symlink };
+
+// A file that every object of a kind has; its place in the table is Node::file, 0 is the directory.
+struct FileSpec {
+  std::string_view name;
+  FileType type;
+  mode_t mode;
+};
+
+struct Child {
+  std::string name;
+  Node node;
+};
+
+class Folder {
+ public:
+  Folder() = default;
+  virtual ~Folder() = default;
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  [[nodiscard]] virtual bool exists(Node node) const = 0;
+  // The following are asked only of nodes that exist.
+  [[nodiscard]] virtual FileType type(Node node) const = 0;
+  [[nodiscard]] virtual Meta defaults(Node node) const = 0;
+  [[nodiscard]] virtual std::uint64_t mapped_size(Node /*node*/) const { return 0; }
+  [[nodiscard]] virtual std::optional<Node> child(Node directory, std::string_view name) = 0;
+  [[nodiscard]] virtual std::vector<Child> children(Node directory) const = 0;
+  [[nodiscard]] virtual std::string target(Node /*link*/) const { return {}; }
+
+  // Attribute files. `value` is what a read at offset 0 sees.
+  virtual Result<std::string> value(Node file) = 0;
+  virtual Status set_value(Node /*file*/, std::string_view /*text*/) { return fail(EACCES); }
+
+  // Message, stream and mapped files: answers the request, or parks it.
+  virtual void open(Request request, Node node, int flags) = 0;
+
+  // Changes of a directory.
+  virtual Result<Node> make_directory(Node /*directory*/, std::string_view /*name*/,
+                                      mode_t /*mode*/, registry::Opener /*who*/) {
+    return fail(EPERM);
+  }
+  virtual Status remove_directory(Node /*directory*/, std::string_view /*name*/, uid_t /*by*/) {
+    return fail(EPERM);
+  }
+  virtual Result<Node> make_link(Node /*directory*/, std::string_view /*name*/,
+                                 std::string_view /*target*/, registry::Opener /*who*/) {
+    return fail(EPERM);
+  }
+  virtual Status remove_link(Node /*directory*/, std::string_view /*name*/, uid_t /*by*/) {
+    return fail(EPERM);
+  }
+  enum class RenameMode { plain, no_replace, exchange };
+  virtual Status rename(Node /*directory*/, std::string_view /*from*/, std::string_view /*to*/,
+                        RenameMode /*mode*/, uid_t /*by*/) {
+    return fail(EPERM);
+  }
+};
+
+// The child of an object's directory with that name, from the table of its files.
+template <std::size_t N>
+std::optional<Node> find_file(const FileSpec (&files)[N], Node directory, std::string_view name) {
+  for (std::size_t i = 1; i < N; ++i) {
+    if (files[i].name == name) {
+      return Node{directory.kind, directory.object, static_cast<std::uint8_t>(i)};
+    }
+  }
+  return std::nullopt;
+}
+
+template <std::size_t N>
+std::vector<Child> list_files(const FileSpec (&files)[N], Node directory) {
+  std::vector<Child> children;
+  for (std::size_t i = 1; i < N; ++i) {
+    children.push_back({std::string(files[i].name),
+                        Node{directory.kind, directory.object, static_cast<std::uint8_t>(i)}});
+  }
+  return children;
+}
+
+}  // namespace flowfs::fs

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Mode, owner, list and times of nodes: the defaults come from the kind of directory, what chmod,
+// chown, setfacl and touch changed is kept here until the object goes.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <ctime>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "fs/acl.hpp"
+#include "fs/node.hpp"
+
+namespace flowfs::fs {
+
+struct Meta {
+  mode_t mode = 0;  // permission bits only
+  uid_t uid = 0;
+  gid_t gid = 0;
+  Acl acl{};
+  timespec access{};
+  timespec modified{};
+  timespec changed{};
+};
+
+timespec wall_clock_now();
+
+class MetaStore {
+ public:
+  // The changed metadata of a node, if anything about it was ever changed.
+  [[nodiscard]] const Meta* find(Node node) const {
+    const auto it = changed_.find(node.id());
+    return it == changed_.end() ? nullptr : &it->second;
+  }
+  void set(Node node, Meta meta) { changed_.insert_or_assign(node.id(), std::move(meta)); }
+  // Forgets every file of an object.
+  void erase_object(Kind kind, std::uint64_t object) {
+    if (changed_.empty()) {
+      return;
+    }
+    for (unsigned file = 0; file < kMostFiles; ++file) {
+      changed_.erase(Node{kind, object, static_cast<std::uint8_t>(file)}.id());
+    }
+  }
+
+  static constexpr unsigned kMostFiles = 16;  // in any object
+
+ private:
+  std::unordered_map<std::uint64_t, Meta> changed_;
+};
+
+}  // namespace flowfs::fs

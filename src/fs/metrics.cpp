@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fs/metrics.hpp"
+
+#include <cstring>
+
+#include "base/counters.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+using Type = MetricsText::Type;
+
+void add_requests(MetricsText& text, const RequestCounters& counters) {
+  text.family("flowfs_requests_total", "FUSE requests by operation.", Type::counter);
+  for (std::size_t i = 0; i < kOps; ++i) {
+    const Op op = static_cast<Op>(i);
+    text.sample("flowfs_requests_total", {{"operation", to_string(op)}}, counters.asked_count(op));
+  }
+  text.family("flowfs_refused_total", "Requests refused, by operation and errno.", Type::counter);
+  for (const auto& [what, count] : counters.refusals()) {
+    const char* name = strerrorname_np(what.second);
+    text.sample("flowfs_refused_total",
+                {{"operation", to_string(what.first)}, {"reason", name != nullptr ? name : "?"}},
+                count);
+  }
+}
+
+void add_names(MetricsText& text, const registry::Registry& registry) {
+  struct Column {
+    std::string_view name;
+    std::string_view help;
+    Type type;
+    std::uint64_t registry::NameStats::* field;
+  };
+  static constexpr Column kColumns[] = {
+      {"flowfs_name_flows", "Flows of a name now.", Type::gauge, &registry::NameStats::flows_now},
+      {"flowfs_name_flows_total", "Flows of a name ever.", Type::counter,
+       &registry::NameStats::flows_ever},
+      {"flowfs_name_refused_total", "Dials of a name refused.", Type::counter,
+       &registry::NameStats::refused},
+      {"flowfs_name_timed_out_total", "Dials of a name that waited too long.", Type::counter,
+       &registry::NameStats::timed_out},
+      {"flowfs_name_from_client_bytes_total", "Bytes that clients sent.", Type::counter,
+       &registry::NameStats::bytes_from_client},
+      {"flowfs_name_to_client_bytes_total", "Bytes that servers sent.", Type::counter,
+       &registry::NameStats::bytes_to_client},
+      {"flowfs_name_from_client_messages_total", "Messages that clients sent.", Type::counter,
+       &registry::NameStats::messages_from_client},
+      {"flowfs_name_to_client_messages_total", "Messages that servers sent.", Type::counter,
+       &registry::NameStats::messages_to_client},
+  };
+  for (const Column& column : kColumns) {
+    text.family(column.name, column.help, column.type);
+    for (const registry::Registry::Entry& entry : registry.list()) {
+      if (const registry::Name* name = registry.find_name(entry.id); name != nullptr) {
+        text.sample(column.name, {{"name", name->name}}, name->stats.*column.field);
+      }
+    }
+  }
+}
+
+void add_users(MetricsText& text, const registry::Users& users) {
+  text.family("flowfs_used", "What a uid has been charged, by resource.", Type::gauge);
+  for (const uid_t uid : users.known()) {
+    const std::string number = std::to_string(uid);
+    for (std::size_t i = 0; i < registry::kResources; ++i) {
+      const auto resource = static_cast<registry::Resource>(i);
+      text.sample("flowfs_used", {{"uid", number}, {"resource", to_string(resource)}},
+                  users.used(uid, resource));
+    }
+  }
+}
+
+}  // namespace
+
+std::string format_metrics(const Tree& tree, const registry::Registry& registry,
+                           const registry::Users& users) {
+  MetricsText text;
+  text.single("flowfs_flow_ends", "Ends of flows, pending ones included.", Type::gauge,
+              registry.end_count());
+  text.single("flowfs_open_files", "Open file descriptions of the tree.", Type::gauge,
+              tree.open_files());
+  text.single("flowfs_waiting_requests", "Requests that wait (reads, writes, opens).", Type::gauge,
+              tree.parking().count());
+  text.single("flowfs_interrupted_total", "Waits that a signal ended.", Type::counter,
+              tree.parking().interrupted());
+  text.single("flowfs_events_total", "Lines written to events.", Type::counter,
+              tree.events_published());
+  add_requests(text, tree.counters());
+  add_names(text, registry);
+  add_users(text, users);
+  return text.take();
+}
+
+}  // namespace flowfs::fs

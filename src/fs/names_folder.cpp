@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fs/names_folder.hpp"
+
+#include <fmt/format.h>
+
+#include "fs/attributes.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+// The files of names/NAME, in the order of Node::file.
+enum NameFile : std::uint8_t {
+  directory,
+  accept,
+  dial,
+  backlog,
+  dial_timeout,
+  balance,
+  mtu,
+  depth,
+  qos,
+  stats,
+};
+
+constexpr FileSpec kFiles[] = {
+    {"", FileType::directory, 0755},
+    {"accept", FileType::message, 0600},
+    {"dial", FileType::message, 0600},
+    {"backlog", FileType::attribute, 0644},
+    {"dial_timeout", FileType::attribute, 0644},
+    {"balance", FileType::attribute, 0644},
+    {"mtu", FileType::attribute, 0644},
+    {"depth", FileType::attribute, 0644},
+    {"qos", FileType::attribute, 0644},
+    {"stats", FileType::attribute, 0444},
+};
+
+constexpr std::uint64_t kMostBacklog = 1'000'000;
+constexpr std::uint64_t kMostDialTimeout = 1'000'000'000'000;  // 11 days, in microseconds
+constexpr std::uint64_t kMostDepth = 1ULL << 30;
+
+registry::NameId id_of(Node node) { return registry::NameId{node.object}; }
+
+Node node_of(Kind kind, registry::NameId id) { return {kind, static_cast<std::uint64_t>(id), 0}; }
+
+// `dial` is open to group and others where the name's directory is writable for them.
+mode_t dial_mode(mode_t mkdir_mode) {
+  mode_t mode = 0600;
+  if ((mkdir_mode & 0020) != 0) {
+    mode |= 0060;
+  }
+  if ((mkdir_mode & 0002) != 0) {
+    mode |= 0006;
+  }
+  return mode;
+}
+
+std::string format_stats(const registry::NameStats& stats) {
+  return fmt::format(
+      "flows {}\nflows_ever {}\nrefused {}\ntimed_out {}\nbytes_from_client {}\n"
+      "bytes_to_client {}\nmessages_from_client {}\nmessages_to_client {}\n",
+      stats.flows_now, stats.flows_ever, stats.refused, stats.timed_out, stats.bytes_from_client,
+      stats.bytes_to_client, stats.messages_from_client, stats.messages_to_client);
+}
+
+// Sets `field` from `text`, or says what is wrong with it.
+Status set_number(std::uint64_t& field, std::string_view text, std::uint64_t least,
+                  std::uint64_t most, bool max_allowed) {
+  const auto number = parse_number(text, least, most, max_allowed);
+  if (!number) {
+    return std::unexpected(number.error());
+  }
+  field = *number;
+  return {};
+}
+
+Status set_setting(registry::NameSettings& settings, std::uint8_t file, std::string_view text) {
+  switch (file) {
+    case backlog:
+      return set_number(settings.backlog, text, 0, kMostBacklog, true);
+    case dial_timeout:
+      return set_number(settings.dial_timeout_us, text, 0, kMostDialTimeout, true);
+    case mtu:
+      return set_number(settings.mtu_bytes, text, 1, registry::kLongestMessage, false);
+    case depth:
+      return set_number(settings.depth_bytes, text, 1, kMostDepth, false);
+    case balance: {
+      const auto parsed = parse_balance(text);
+      settings.balance = parsed.value_or(settings.balance);
+      return parsed ? Status{} : std::unexpected(parsed.error());
+    }
+    case qos: {
+      const auto parsed = parse_qos(text);
+      settings.qos = parsed.value_or(settings.qos);
+      return parsed ? Status{} : std::unexpected(parsed.error());
+    }
+    default:
+      return fail(EACCES, "not an attribute that can be set");
+  }
+}
+
+}  // namespace
+
+NamesFolder::NamesFolder(registry::Registry& registry, Ends& ends, MetaStore& metas)
+    : registry_(registry),
+      ends_(ends),
+      metas_(metas),
+      mounted_(wall_clock_now()),
+      changed_(mounted_) {}
+
+void NamesFolder::born(registry::NameId id, uid_t uid, gid_t gid, mode_t mode) {
+  changed_ = wall_clock_now();
+  births_.insert_or_assign(id, Birth{uid, gid, mode, changed_});
+}
+
+void NamesFolder::gone(Kind kind, registry::NameId id) {
+  changed_ = wall_clock_now();
+  births_.erase(id);
+  metas_.erase_object(kind, static_cast<std::uint64_t>(id));
+}
+
+Status NamesFolder::declare(const DeclaredName& declared) {
+  const auto id = registry_.create_name(declared.name, {}, declared.settings);
+  if (!id) {
+    return std::unexpected(id.error());
+  }
+  born(*id, declared.uid, declared.gid, declared.mode);
+  const auto set_mode = [&](std::uint8_t file, std::optional<mode_t> mode) {
+    if (mode) {
+      const Node node{Kind::name, static_cast<std::uint64_t>(*id), file};
+      Meta meta = defaults(node);
+      meta.mode = *mode;
+      metas_.set(node, std::move(meta));
+    }
+  };
+  set_mode(accept, declared.accept_mode);
+  set_mode(dial, declared.dial_mode);
+  return {};
+}
+
+bool NamesFolder::exists(Node node) const {
+  switch (node.kind) {
+    case Kind::names:
+      return node.file == directory;
+    case Kind::name:
+      return node.file < std::size(kFiles) && births_.contains(id_of(node));
+    case Kind::alias:
+      return node.file == 0 && births_.contains(id_of(node));
+    default:
+      return false;
+  }
+}
+
+FileType NamesFolder::type(Node node) const {
+  switch (node.kind) {
+    case Kind::name:
+      return kFiles[node.file].type;
+    case Kind::alias:
+      return FileType::symlink;
+    default:
+      return FileType::directory;
+  }
+}
+
+Meta NamesFolder::defaults(Node node) const {
+  if (node.kind == Kind::names) {
+    return {.mode = 01777, .access = mounted_, .modified = changed_, .changed = changed_};
+  }
+  const Birth& birth = births_.at(id_of(node));
+  mode_t mode = node.kind == Kind::alias ? 0777 : kFiles[node.file].mode;
+  if (node.kind == Kind::name && node.file == directory) {
+    mode = birth.mode;
+  } else if (node.kind == Kind::name && node.file == dial) {
+    mode = dial_mode(birth.mode);
+  }
+  return {.mode = mode,
+          .uid = birth.uid,
+          .gid = birth.gid,
+          .acl = {},
+          .access = birth.time,
+          .modified = birth.time,
+          .changed = birth.time};
+}
+
+std::optional<Node> NamesFolder::child(Node parent, std::string_view name) {
+  if (parent.kind == Kind::name) {
+    return find_file(kFiles, parent, name);
+  }
+  if (const registry::Name* found = registry_.find_name(name); found != nullptr) {
+    return node_of(Kind::name, found->id);
+  }
+  if (const registry::Alias* found = registry_.find_alias(name); found != nullptr) {
+    return node_of(Kind::alias, found->id);
+  }
+  return std::nullopt;
+}
+
+std::vector<Child> NamesFolder::children(Node parent) const {
+  if (parent.kind == Kind::name) {
+    return list_files(kFiles, parent);
+  }
+  std::vector<Child> children;
+  for (const registry::Registry::Entry& entry : registry_.list()) {
+    children.push_back(
+        {std::string(entry.name), node_of(entry.is_alias ? Kind::alias : Kind::name, entry.id)});
+  }
+  return children;
+}
+
+std::string NamesFolder::target(Node link) const {
+  return registry_.find_alias(id_of(link))->target;
+}
+
+Result<std::string> NamesFolder::value(Node file) {
+  const registry::Name& name = *registry_.find_name(id_of(file));
+  switch (file.file) {
+    case backlog:
+      return format_number(name.settings.backlog) + "\n";
+    case dial_timeout:
+      return format_number(name.settings.dial_timeout_us) + "\n";
+    case balance:
+      return std::string(to_string(name.settings.balance)) + "\n";
+    case mtu:
+      return format_number(name.settings.mtu_bytes) + "\n";
+    case depth:
+      return format_number(name.settings.depth_bytes) + "\n";
+    case qos:
+      return format_qos(name.settings.qos);
+    default:
+      return format_stats(name.stats);
+  }
+}
+
+Status NamesFolder::set_value(Node file, std::string_view text) {
+  const registry::Name& name = *registry_.find_name(id_of(file));
+  registry::NameSettings settings = name.settings;
+  if (Status status = set_setting(settings, file.file, text); !status) {
+    return status;
+  }
+  registry_.set_settings(name.id, settings);
+  ends_.drain_effects();
+  return {};
+}
+
+void NamesFolder::open(Request request, Node node, int flags) {
+  const auto side = node.file == dial ? flow::Side::client : flow::Side::server;
+  ends_.open_end(request, node, flags, id_of(node), side);
+}
+
+Result<Node> NamesFolder::make_directory(Node parent, std::string_view name, mode_t mode,
+                                         registry::Opener who) {
+  if (parent.kind != Kind::names) {
+    return fail(EPERM, "objects have no directories of their own");
+  }
+  const auto id = registry_.create_name(name, who, defaults_);
+  if (!id) {
+    return std::unexpected(id.error());
+  }
+  born(*id, who.uid, who.gid, mode & 07777);
+  ends_.drain_effects();
+  return node_of(Kind::name, *id);
+}
+
+Status NamesFolder::remove_directory(Node parent, std::string_view name, uid_t by) {
+  if (parent.kind != Kind::names) {
+    return fail(find_file(kFiles, parent, name) ? ENOTDIR : ENOENT);
+  }
+  const registry::Name* found = registry_.find_name(name);
+  const registry::NameId id = found != nullptr ? found->id : registry::NameId{};
+  const Status status = registry_.remove_name(name, by);
+  if (status) {
+    gone(Kind::name, id);
+    ends_.drain_effects();
+  }
+  return status;
+}
+
+Result<Node> NamesFolder::make_link(Node parent, std::string_view name, std::string_view target,
+                                    registry::Opener who) {
+  if (parent.kind != Kind::names) {
+    return fail(EPERM, "aliases belong into names/");
+  }
+  const auto id = registry_.create_alias(name, target, who);
+  if (!id) {
+    return std::unexpected(id.error());
+  }
+  born(*id, who.uid, who.gid, 0777);
+  ends_.drain_effects();
+  return node_of(Kind::alias, *id);
+}
+
+Status NamesFolder::remove_link(Node parent, std::string_view name, uid_t by) {
+  if (parent.kind != Kind::names) {
+    return fail(EPERM, "an object's files go with it");
+  }
+  const registry::Alias* found = registry_.find_alias(name);
+  const registry::NameId id = found != nullptr ? found->id : registry::NameId{};
+  const Status status = registry_.remove_alias(name, by);
+  if (status) {
+    gone(Kind::alias, id);
+    ends_.drain_effects();
+  }
+  return status;
+}
+
+Status NamesFolder::rename(Node parent, std::string_view from, std::string_view to, RenameMode mode,
+                           uid_t by) {
+  if (parent.kind != Kind::names) {
+    return fail(EPERM, "an object's files keep their names");
+  }
+  // An alias that another one replaces goes.
+  const registry::Alias* replaced =
+      mode == RenameMode::exchange || from == to ? nullptr : registry_.find_alias(to);
+  const registry::NameId replaced_id = replaced != nullptr ? replaced->id : registry::NameId{};
+  const Status status = mode == RenameMode::exchange
+                            ? registry_.exchange(from, to, by)
+                            : registry_.rename(from, to, mode == RenameMode::no_replace, by);
+  if (status) {
+    if (replaced != nullptr) {
+      gone(Kind::alias, replaced_id);
+    }
+    changed_ = wall_clock_now();
+    ends_.drain_effects();
+  }
+  return status;
+}
+
+}  // namespace flowfs::fs

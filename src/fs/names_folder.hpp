@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// names/ and names/NAME: a name is a directory, an alias a symbolic link.
+#pragma once
+
+#include <unordered_map>
+
+#include "fs/ends.hpp"
+#include "fs/folder.hpp"
+#include "fs/server.hpp"
+#include "registry/registry.hpp"
+
+namespace flowfs::fs {
+
+class NamesFolder : public Folder {
+ public:
+  NamesFolder(registry::Registry& registry, Ends& ends, MetaStore& metas);
+
+  // A [[name]] of the configuration. EEXIST and the errors of Registry::create_name.
+  Status declare(const DeclaredName& declared);
+  void set_defaults(const registry::NameSettings& settings) { defaults_ = settings; }
+
+  [[nodiscard]] bool exists(Node node) const override;
+  [[nodiscard]] FileType type(Node node) const override;
+  [[nodiscard]] Meta defaults(Node node) const override;
+  [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
+  [[nodiscard]] std::vector<Child> children(Node directory) const override;
+  [[nodiscard]] std::string target(Node link) const override;
+  Result<std::string> value(Node file) override;
+  Status set_value(Node file, std::string_view text) override;
+  void open(Request request, Node node, int flags) override;
+  Result<Node> make_directory(Node directory, std::string_view name, mode_t mode,
+                              registry::Opener who) override;
+  Status remove_directory(Node directory, std::string_view name, uid_t by) override;
+  Result<Node> make_link(Node directory, std::string_view name, std::string_view target,
+                         registry::Opener who) override;
+  Status remove_link(Node directory, std::string_view name, uid_t by) override;
+  Status rename(Node directory, std::string_view from, std::string_view to, RenameMode mode,
+                uid_t by) override;
+
+ private:
+  // What mkdir or ln -s was told; the defaults of all the object's files derive from it.
+  struct Birth {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    mode_t mode = 0755;
+    timespec time{};
+  };
+  void born(registry::NameId id, uid_t uid, gid_t gid, mode_t mode);
+  void gone(Kind kind, registry::NameId id);
+
+  registry::Registry& registry_;
+  Ends& ends_;
+  MetaStore& metas_;
+  registry::NameSettings defaults_;
+  timespec mounted_;
+  timespec changed_;  // of names/ itself
+  std::unordered_map<registry::NameId, Birth> births_;
+};
+
+}  // namespace flowfs::fs

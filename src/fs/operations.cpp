@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The functions libfuse calls, one an operation. Each answers its request exactly once, at once or
+// by leaving it with a Waits.
+#include <cstring>
+#include <string>
+
+#include "fs/directory_file.hpp"
+#include "fs/tree.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+constexpr std::size_t kLongestName = 255;
+
+// Of renameat2(2); <linux/fs.h> clashes with the C library's headers.
+constexpr unsigned kRenameNoReplace = 1;
+constexpr unsigned kRenameExchange = 2;
+
+std::span<const std::byte> bytes_of(const void* data, std::size_t size) {
+  return {static_cast<const std::byte*>(data), size};
+}
+
+// An extended attribute's value, or its size where the caller asks for that.
+void reply_xattr(Replies& replies, Request request, std::span<const std::byte> value,
+                 std::size_t room) {
+  if (room == 0) {
+    fuse_reply_xattr(request.raw, value.size());
+  } else if (room < value.size()) {
+    replies.error(request, ERANGE);
+  } else {
+    fuse_reply_buf(request.raw, reinterpret_cast<const char*>(value.data()), value.size());
+  }
+}
+
+}  // namespace
+
+struct Tree::Operations {
+  static Tree& tree(fuse_req_t raw) { return *static_cast<Tree*>(fuse_req_userdata(raw)); }
+
+  // Counts a request and finds its node; answers ESTALE itself where there is none any more.
+  static std::optional<Node> begin(Tree& tree, Request request, fuse_ino_t ino) {
+    tree.counters_.asked(request.op);
+    const auto node = tree.resolve(ino);
+    if (!node) {
+      tree.replies_.error(request, ESTALE);
+    }
+    return node;
+  }
+
+  static void reply_made(Tree& tree, Request request, const Result<Node>& made) {
+    if (made) {
+      tree.reply_entry(request, *made);
+    } else {
+      tree.replies_.error(request, made.error().error);
+    }
+  }
+
+  static void init(void* /*tree*/, fuse_conn_info* connection) {
+    fuse_unset_feature_flag(connection, FUSE_CAP_ASYNC_DIO);
+    fuse_unset_feature_flag(connection, FUSE_CAP_ATOMIC_O_TRUNC);
+    for (const std::uint64_t wanted :
+         {std::uint64_t{FUSE_CAP_POSIX_ACL}, std::uint64_t{FUSE_CAP_PARALLEL_DIROPS},
+          std::uint64_t{FUSE_CAP_HANDLE_KILLPRIV_V2}, std::uint64_t{FUSE_CAP_CACHE_SYMLINKS},
+          std::uint64_t{FUSE_CAP_PASSTHROUGH}, std::uint64_t{FUSE_CAP_NO_EXPORT_SUPPORT}}) {
+      if ((connection->capable_ext & wanted) != 0) {
+        fuse_set_feature_flag(connection, wanted);
+      }
+    }
+    connection->max_backing_stack_depth = 1;
+    connection->max_write = 1 << 20;
+  }
+
+  static void lookup(fuse_req_t raw, fuse_ino_t parent, const char* name) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::lookup};
+    const auto directory = begin(self, request, parent);
+    if (!directory) {
+      return;
+    }
+    if (std::strlen(name) > kLongestName) {
+      self.replies_.error(request, ENAMETOOLONG);
+      return;
+    }
+    const auto node = self.folder(*directory).child(*directory, name);
+    if (!node) {
+      fuse_reply_err(raw, ENOENT);  // not a refusal: every mkdir asks first
+      return;
+    }
+    self.reply_entry(request, *node);
+  }
+
+  static void forget(fuse_req_t raw, fuse_ino_t ino, std::uint64_t lookups) {
+    tree(raw).instances_.forget(ino, lookups);
+    fuse_reply_none(raw);
+  }
+
+  static void forget_multi(fuse_req_t raw, std::size_t count, fuse_forget_data* forgets) {
+    for (std::size_t i = 0; i < count; ++i) {
+      tree(raw).instances_.forget(forgets[i].ino, forgets[i].nlookup);
+    }
+    fuse_reply_none(raw);
+  }
+
+  static void getattr(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* /*info*/) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::getattr};
+    if (const auto node = begin(self, request, ino)) {
+      self.reply_attr(request, *node);
+    }
+  }
+
+  static void setattr(fuse_req_t raw, fuse_ino_t ino, struct stat* wanted, int which,
+                      fuse_file_info* /*info*/) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::setattr};
+    const auto node = begin(self, request, ino);
+    if (!node) {
+      return;
+    }
+    if (const Status status = self.change(*node, *wanted, which); !status) {
+      self.replies_.status(request, status);
+      return;
+    }
+    self.reply_attr(request, *node);
+  }
+
+  static void readlink(fuse_req_t raw, fuse_ino_t ino) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::readlink};
+    if (const auto node = begin(self, request, ino)) {
+      fuse_reply_readlink(raw, self.folder(*node).target(*node).c_str());
+    }
+  }
+
+  static void mknod(fuse_req_t raw, fuse_ino_t /*parent*/, const char* /*name*/, mode_t /*mode*/,
+                    dev_t /*device*/) {
+    refuse(raw, Op::mknod, EPERM);
+  }
+
+  static void link(fuse_req_t raw, fuse_ino_t /*ino*/, fuse_ino_t /*parent*/,
+                   const char* /*name*/) {
+    refuse(raw, Op::link, EPERM);
+  }
+
+  static void create(fuse_req_t raw, fuse_ino_t /*parent*/, const char* /*name*/, mode_t /*mode*/,
+                     fuse_file_info* /*info*/) {
+    refuse(raw, Op::create, EACCES);
+  }
+
+  static void refuse(fuse_req_t raw, Op op, int error) {
+    Tree& self = tree(raw);
+    self.counters_.asked(op);
+    self.replies_.error({raw, op}, error);
+  }
+
+  static void mkdir(fuse_req_t raw, fuse_ino_t parent, const char* name, mode_t mode) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::mkdir};
+    if (const auto directory = begin(self, request, parent)) {
+      reply_made(self, request,
+                 self.folder(*directory).make_directory(*directory, name, mode, request.opener()));
+    }
+  }
+
+  static void symlink(fuse_req_t raw, const char* target, fuse_ino_t parent, const char* name) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::symlink};
+    if (const auto directory = begin(self, request, parent)) {
+      reply_made(self, request,
+                 self.folder(*directory).make_link(*directory, name, target, request.opener()));
+    }
+  }
+
+  static void rmdir(fuse_req_t raw, fuse_ino_t parent, const char* name) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::rmdir};
+    if (const auto directory = begin(self, request, parent)) {
+      self.replies_.status(
+          request, self.folder(*directory).remove_directory(*directory, name, request.uid()));
+    }
+  }
+
+  static void unlink(fuse_req_t raw, fuse_ino_t parent, const char* name) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::unlink};
+    if (const auto directory = begin(self, request, parent)) {
+      self.replies_.status(request,
+                           self.folder(*directory).remove_link(*directory, name, request.uid()));
+    }
+  }
+
+  static void rename(fuse_req_t raw, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+                     const char* new_name, unsigned flags) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::rename};
+    const auto directory = begin(self, request, parent);
+    if (!directory) {
+      return;
+    }
+    const bool plain = flags == 0;
+    if (parent != new_parent) {
+      self.replies_.error(request, EPERM);  // never EXDEV: tools would begin to copy
+    } else if (!plain && flags != kRenameNoReplace && flags != kRenameExchange) {
+      self.replies_.error(request, EINVAL);
+    } else {
+      const auto mode = plain                      ? Folder::RenameMode::plain
+                        : flags == kRenameExchange ? Folder::RenameMode::exchange
+                                                   : Folder::RenameMode::no_replace;
+      self.replies_.status(
+          request, self.folder(*directory).rename(*directory, name, new_name, mode, request.uid()));
+    }
+  }
+
+  static void open(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* info) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::open};
+    if (const auto node = begin(self, request, ino)) {
+      self.open(request, *node, info->flags);
+    }
+  }
+
+  static void read(fuse_req_t raw, fuse_ino_t /*ino*/, std::size_t size, off_t offset,
+                   fuse_file_info* info) {
+    tree(raw).counters_.asked(Op::read);
+    // Only a read(2) of a direct file names its caller's lock owner; the page cache's reads do not.
+    FileTable::from_handle(info->fh)->read({raw, Op::read}, size,
+                                           {.offset = static_cast<std::uint64_t>(offset),
+                                            .flags = info->flags,
+                                            .through_cache = info->lock_owner == 0});
+  }
+
+  static void write(fuse_req_t raw, fuse_ino_t /*ino*/, const char* data, std::size_t size,
+                    off_t offset, fuse_file_info* info) {
+    tree(raw).counters_.asked(Op::write);
+    FileTable::from_handle(info->fh)->write({raw, Op::write}, bytes_of(data, size),
+                                            {.offset = static_cast<std::uint64_t>(offset),
+                                             .flags = info->flags,
+                                             .through_cache = info->writepage != 0});
+  }
+
+  static void poll(fuse_req_t raw, fuse_ino_t /*ino*/, fuse_file_info* info,
+                   fuse_pollhandle* handle) {
+    tree(raw).counters_.asked(Op::poll);
+    File* file = FileTable::from_handle(info->fh);
+    file->watch(handle);
+    fuse_reply_poll(raw, file->ready());
+  }
+
+  static void ioctl(fuse_req_t raw, fuse_ino_t /*ino*/, unsigned command, void* /*argument*/,
+                    fuse_file_info* info, unsigned flags, const void* in, std::size_t in_size,
+                    std::size_t out_size) {
+    Tree& self = tree(raw);
+    self.counters_.asked(Op::ioctl);
+    const Request request{raw, Op::ioctl};
+    if ((flags & FUSE_IOCTL_DIR) != 0) {
+      self.replies_.error(request, ENOTTY);
+      return;
+    }
+    FileTable::from_handle(info->fh)->ioctl(request, command, bytes_of(in, in_size), out_size);
+  }
+
+  static void flush(fuse_req_t raw, fuse_ino_t /*ino*/, fuse_file_info* info) {
+    tree(raw).counters_.asked(Op::flush);
+    FileTable::from_handle(info->fh)->flush({raw, Op::flush}, info->lock_owner);
+  }
+
+  static void release(fuse_req_t raw, fuse_ino_t /*ino*/, fuse_file_info* info) {
+    Tree& self = tree(raw);
+    self.counters_.asked(Op::release);
+    self.files_.remove(FileTable::from_handle(info->fh));
+    fuse_reply_err(raw, 0);
+  }
+
+  static void opendir(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* info) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::opendir};
+    const auto node = begin(self, request, ino);
+    if (!node) {
+      return;
+    }
+    auto file = self.files_.add(std::make_unique<DirectoryFile>(self.replies_, *node, info->flags),
+                                request.uid());
+    if (!file) {
+      self.replies_.error(request, file.error().error);
+      return;
+    }
+    info->fh = FileTable::handle(*file);
+    if (fuse_reply_open(raw, info) != 0) {
+      self.files_.remove(*file);
+    }
+  }
+
+  static void releasedir(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* info) {
+    release(raw, ino, info);
+  }
+
+  static void readdir(fuse_req_t raw, fuse_ino_t ino, std::size_t size, off_t offset,
+                      fuse_file_info* info) {
+    list(raw, ino, size, offset, info, false);
+  }
+
+  static void readdirplus(fuse_req_t raw, fuse_ino_t ino, std::size_t size, off_t offset,
+                          fuse_file_info* info) {
+    list(raw, ino, size, offset, info, true);
+  }
+
+  // Entries 0 and 1 are `.` and `..`; the offset handed out with an entry is that of the next.
+  static void list(fuse_req_t raw, fuse_ino_t ino, std::size_t size, off_t offset,
+                   fuse_file_info* info, bool plus) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::readdir};
+    const auto directory = begin(self, request, ino);
+    if (!directory) {
+      return;
+    }
+    auto& file = *static_cast<DirectoryFile*>(FileTable::from_handle(info->fh));
+    if (offset == 0) {
+      file.take_snapshot(self.folder(*directory).children(*directory));
+    }
+    std::string buffer(size, '\0');
+    std::size_t used = 0;
+    const auto total = static_cast<off_t>(file.children().size()) + 2;
+    for (off_t at = offset; at < total; ++at) {
+      const std::size_t step =
+          at < 2 ? add_dots(self, raw, *directory, at, plus, buffer, used)
+                 : add_child(self, raw, file.children()[static_cast<std::size_t>(at - 2)], at + 1,
+                             plus, buffer, used);
+      if (step > size - used) {
+        break;
+      }
+      used += step;
+    }
+    fuse_reply_buf(raw, buffer.data(), used);
+  }
+
+  static std::size_t add_dots(Tree& self, fuse_req_t raw, Node directory, off_t at, bool plus,
+                              std::string& buffer, std::size_t used) {
+    const Child dot{at == 0 ? "." : "..", directory};
+    fuse_entry_param entry{};  // node id 0: no look-up is counted
+    entry.attr = self.stat_of(directory);
+    return add(raw, dot.name, entry, at + 1, plus, buffer, used);
+  }
+
+  // Message files get no look-up here: theirs would be a node for each listing.
+  static std::size_t add_child(Tree& self, fuse_req_t raw, const Child& child, off_t next,
+                               bool plus, std::string& buffer, std::size_t used) {
+    fuse_entry_param entry{};
+    Folder& where = self.folder(child.node);
+    if (!where.exists(child.node)) {
+      return 0;  // gone since the snapshot
+    }
+    entry.attr = self.stat_of(child.node);
+    const FileType type = where.type(child.node);
+    if (plus && type != FileType::message && type != FileType::mapped) {
+      entry.ino = child.node.id();
+      entry.attr_timeout = self.timeout(child.node);
+      entry.entry_timeout = entry.attr_timeout;
+      self.ends_.mark_looked_up(child.node);
+    }
+    return add(raw, child.name, entry, next, plus, buffer, used);
+  }
+
+  static std::size_t add(fuse_req_t raw, const std::string& name, const fuse_entry_param& entry,
+                         off_t next, bool plus, std::string& buffer, std::size_t used) {
+    char* at = buffer.data() + used;
+    const std::size_t room = buffer.size() - used;
+    return plus ? fuse_add_direntry_plus(raw, at, room, name.c_str(), &entry, next)
+                : fuse_add_direntry(raw, at, room, name.c_str(), &entry.attr, next);
+  }
+
+  static void setxattr(fuse_req_t raw, fuse_ino_t ino, const char* name, const char* value,
+                       std::size_t size, int /*flags*/) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::setxattr};
+    const auto node = begin(self, request, ino);
+    if (!node) {
+      return;
+    }
+    const bool access = std::strcmp(name, kAccessAclName) == 0;
+    self.replies_.status(
+        request, access ? self.set_acl(*node, bytes_of(value, size)) : fail(EOPNOTSUPP, name));
+  }
+
+  static void getxattr(fuse_req_t raw, fuse_ino_t ino, const char* name, std::size_t size) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::getxattr};
+    const auto node = begin(self, request, ino);
+    if (!node) {
+      return;
+    }
+    const Meta* changed = self.metas_.find(*node);
+    const bool access = std::strcmp(name, kAccessAclName) == 0;
+    if (!access || changed == nullptr || changed->acl.empty()) {
+      fuse_reply_err(raw, ENODATA);  // the usual answer, not a refusal
+      return;
+    }
+    reply_xattr(self.replies_, request, format_acl(changed->acl), size);
+  }
+
+  static void listxattr(fuse_req_t raw, fuse_ino_t ino, std::size_t size) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::listxattr};
+    const auto node = begin(self, request, ino);
+    if (!node) {
+      return;
+    }
+    const Meta* changed = self.metas_.find(*node);
+    const bool has_acl = changed != nullptr && !changed->acl.empty();
+    reply_xattr(self.replies_, request,
+                bytes_of(kAccessAclName, has_acl ? std::strlen(kAccessAclName) + 1 : 0), size);
+  }
+
+  static void removexattr(fuse_req_t raw, fuse_ino_t ino, const char* name) {
+    Tree& self = tree(raw);
+    const Request request{raw, Op::removexattr};
+    const auto node = begin(self, request, ino);
+    if (!node) {
+      return;
+    }
+    const Meta* changed = self.metas_.find(*node);
+    if (std::strcmp(name, kAccessAclName) != 0 || changed == nullptr || changed->acl.empty()) {
+      fuse_reply_err(raw, ENODATA);
+      return;
+    }
+    Meta data = *changed;
+    data.acl.clear();
+    self.metas_.set(*node, std::move(data));
+    self.replies_.error(request, 0);
+  }
+};
+
+fuse_lowlevel_ops Tree::operations() {
+  fuse_lowlevel_ops table{};
+  table.init = Operations::init;
+  table.lookup = Operations::lookup;
+  table.forget = Operations::forget;
+  table.forget_multi = Operations::forget_multi;
+  table.getattr = Operations::getattr;
+  table.setattr = Operations::setattr;
+  table.readlink = Operations::readlink;
+  table.mknod = Operations::mknod;
+  table.mkdir = Operations::mkdir;
+  table.unlink = Operations::unlink;
+  table.rmdir = Operations::rmdir;
+  table.symlink = Operations::symlink;
+  table.rename = Operations::rename;
+  table.link = Operations::link;
+  table.open = Operations::open;
+  table.read = Operations::read;
+  table.write = Operations::write;
+  table.flush = Operations::flush;
+  table.release = Operations::release;
+  table.opendir = Operations::opendir;
+  table.readdir = Operations::readdir;
+  table.readdirplus = Operations::readdirplus;
+  table.releasedir = Operations::releasedir;
+  table.setxattr = Operations::setxattr;
+  table.getxattr = Operations::getxattr;
+  table.listxattr = Operations::listxattr;
+  table.removexattr = Operations::removexattr;
+  table.create = Operations::create;
+  table.ioctl = Operations::ioctl;
+  table.poll = Operations::poll;
+  return table;
+}
+
+}  // namespace flowfs::fs

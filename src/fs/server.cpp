@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fs/server.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
+#include "base/log.hpp"
+#include "flowfs/wire.h"
+#include "fs/metrics.hpp"
+#include "fs/session.hpp"
+#include "fs/tree.hpp"
+
+namespace flowfs::fs {
+
+class Server::Impl {
+ public:
+  Impl(Loop& loop, registry::Registry& registry, registry::Users& users)
+      : loop_(loop),
+        tree_(loop, registry, users,
+              {.version = [this] { return version_text(); },
+               .metrics = [this, &registry,
+                           &users] { return format_metrics(tree_, registry, users); }}) {}
+
+  Status mount(const Options& options, std::function<void()> on_gone) {
+    passthrough_wanted_ = options.passthrough;
+    tree_.set_name_defaults(options.name_defaults);
+    for (const DeclaredName& declared : options.names) {
+      if (Status status = tree_.declare(declared); !status) {
+        return status;
+      }
+    }
+    tree_.drain_effects();
+    auto session = Session::mount(loop_, tree_, options, std::move(on_gone));
+    if (!session) {
+      return std::unexpected(session.error());
+    }
+    session_ = std::move(*session);
+    tree_.set_session(session_->raw());
+    return {};
+  }
+
+  void reconfigure(const Options& options) {
+    tree_.set_name_defaults(options.name_defaults);
+    for (const DeclaredName& declared : options.names) {
+      const Status status = tree_.declare(declared);
+      if (!status && status.error().error != EEXIST) {
+        log::error("cannot make a name: name={} error=\"{}\"", declared.name,
+                   status.error().message());
+      }
+    }
+    tree_.drain_effects();
+  }
+
+  void shutdown() {
+    if (session_) {
+      tree_.abort_all(ECONNABORTED);
+      tree_.set_session(nullptr);
+      session_.reset();
+    }
+  }
+
+  [[nodiscard]] bool passthrough() const { return session_ && session_->passthrough(); }
+
+ private:
+  std::string version_text() const {
+    return fmt::format(
+        "flowfs {}\ntree {}\nlayout {}\npassthrough {}\nfutex {}\nlibfuse {}\nliburing {}\n",
+        FLOWFS_VERSION, kTreeVersion, FLOWFS_LAYOUT_VERSION, passthrough() ? "yes" : "no",
+        loop_.futex_in_ring() ? "io_uring" : "threads", fuse_pkgversion(), Loop::ring_version());
+  }
+
+  static constexpr int kTreeVersion = 1;  // of the files and their meaning
+
+  Loop& loop_;
+  Tree tree_;
+  std::unique_ptr<Session> session_;
+  bool passthrough_wanted_ = true;
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Server::~Server() { impl_->shutdown(); }
+
+Result<std::unique_ptr<Server>> Server::mount(Loop& loop, registry::Registry& registry,
+                                              registry::Users& users, const Options& options,
+                                              std::function<void()> on_gone) {
+  auto impl = std::make_unique<Impl>(loop, registry, users);
+  if (Status status = impl->mount(options, std::move(on_gone)); !status) {
+    return std::unexpected(status.error());
+  }
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::reconfigure(const Options& options) { impl_->reconfigure(options); }
+
+void Server::shutdown() { impl_->shutdown(); }
+
+bool Server::passthrough_in_use() const { return impl_->passthrough(); }
+
+}  // namespace flowfs::fs

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fs/session.hpp"
+
+#include <fcntl.h>
+
+#include <string>
+
+#include "base/log.hpp"
+#include "fs/tree.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+// The longest request: a write of 1 MiB, and room for its header as libfuse counts it.
+constexpr std::size_t kRequestBytes = (1 << 20) + 4096;
+
+std::string mount_options(const Options& options) {
+  std::string text = "default_permissions,nosuid,nodev,noexec,fsname=flowfs,subtype=flowfs";
+  if (options.allow_other) {
+    text += ",allow_other";
+  }
+  return text;
+}
+
+Result<fuse_session*> new_session(Tree& tree, const Options& options) {
+  const std::string text = mount_options(options);
+  fuse_args arguments = FUSE_ARGS_INIT(0, nullptr);
+  const bool added = fuse_opt_add_arg(&arguments, "flowfsd") == 0 &&
+                     fuse_opt_add_arg(&arguments, "-o") == 0 &&
+                     fuse_opt_add_arg(&arguments, text.c_str()) == 0;
+  const fuse_lowlevel_ops operations = Tree::operations();
+  fuse_session* session =
+      added ? fuse_session_new(&arguments, &operations, sizeof operations, &tree) : nullptr;
+  fuse_opt_free_args(&arguments);
+  if (session == nullptr) {
+    return fail(EINVAL, "making a FUSE session");
+  }
+  return session;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> Session::mount(Loop& loop, Tree& tree, const Options& options,
+                                                std::function<void()> on_gone) {
+  const auto raw = new_session(tree, options);
+  if (!raw) {
+    return std::unexpected(raw.error());
+  }
+  errno = 0;
+  if (fuse_session_mount(*raw, options.mount_point.c_str()) != 0) {
+    const int error = errno != 0 ? errno : EIO;
+    fuse_session_destroy(*raw);
+    return fail(error, "mounting");
+  }
+  std::unique_ptr<Session> session(new Session(*raw, std::move(on_gone)));
+  const int fd = fuse_session_fd(*raw);
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+    return fail_errno("preparing the FUSE device");
+  }
+  session->buffer_ = std::make_shared<std::vector<std::byte>>(kRequestBytes);
+  session->reader_ =
+      loop.reader(fd, [self = session.get()](std::int32_t result) { self->on_request(result); });
+  session->read_next();
+  return session;
+}
+
+Session::~Session() {
+  reader_ = {};
+  fuse_session_unmount(session_);
+  fuse_session_destroy(session_);
+}
+
+bool Session::passthrough() const { return false; }
+
+void Session::read_next() { reader_.read(*buffer_, buffer_); }
+
+void Session::on_request(std::int32_t result) {
+  if (result > 0) {
+    fuse_buf buffer{};
+    buffer.mem = buffer_->data();
+    buffer.size = static_cast<std::size_t>(result);
+    fuse_session_process_buf(session_, &buffer);
+  } else if (result != -EINTR && result != -EAGAIN && result != -ENOENT) {
+    // ENODEV: unmounted or aborted. (ENOENT: a request was interrupted before we could read it.)
+    log::notice("the mount has gone: error=\"{}\"", Failure{-result, "reading"}.message());
+    on_gone_();
+    return;
+  }
+  if (fuse_session_exited(session_) != 0) {
+    on_gone_();
+    return;
+  }
+  read_next();
+}
+
+}  // namespace flowfs::fs

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The FUSE session: mounts, reads requests through the loop's ring, hands them to libfuse,
+// unmounts.
+//
+// Threads: the loop's. Owns: the mount.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/loop.hpp"
+#include "fs/fuse_api.hpp"
+#include "fs/server.hpp"
+
+namespace flowfs::fs {
+
+class Tree;
+
+class Session {
+ public:
+  // `on_gone` runs once when the mount has gone by itself.
+  static Result<std::unique_ptr<Session>> mount(Loop& loop, Tree& tree, const Options& options,
+                                                std::function<void()> on_gone);
+  ~Session();  // unmounts
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  [[nodiscard]] fuse_session* raw() const { return session_; }
+  // Whether the kernel agreed at INIT to map files of ours through to memfds.
+  [[nodiscard]] bool passthrough() const;
+
+ private:
+  Session(fuse_session* session, std::function<void()> on_gone)
+      : session_(session), on_gone_(std::move(on_gone)) {}
+  void read_next();
+  void on_request(std::int32_t result);
+
+  fuse_session* session_;
+  std::function<void()> on_gone_;
+  std::shared_ptr<std::vector<std::byte>> buffer_;
+  Loop::Reader reader_;
+};
+
+}  // namespace flowfs::fs

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fs/tree.hpp"
+
+#include <fcntl.h>
+
+#include <cstring>
+
+#include "fs/attribute_file.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+constexpr off_t kAttributeSize = 4096;
+constexpr off_t kMessageSize =
+    1 << 20;  // at least the longest request: writes may then run in parallel
+constexpr blksize_t kBlock = 4096;
+constexpr off_t kStatBlock = 512;
+
+// How long the kernel may keep what it learnt. Only mkdir, mv and the like change names, and they
+// pass through the kernel; flows come and go by themselves, and their end is told (on_end_gone).
+constexpr double kLasting = 60.0;
+constexpr double kPassing = 1.0;
+
+mode_t type_bits(FileType type) {
+  switch (type) {
+    case FileType::directory:
+      return S_IFDIR;
+    case FileType::symlink:
+      return S_IFLNK;
+    default:
+      return S_IFREG;
+  }
+}
+
+timespec chosen_time(int which, int now_bit, const timespec& wanted) {
+  return (which & now_bit) != 0 ? wall_clock_now() : wanted;
+}
+
+}  // namespace
+
+Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
+           RootFolder::Texts texts)
+    : replies_(counters_),
+      parking_(loop, users, replies_, longest_park()),
+      files_(users),
+      ends_(loop, registry, users, parking_, files_, events_, replies_),
+      root_(events_, files_, parking_, replies_, std::move(texts)),
+      names_(registry, ends_, metas_),
+      flows_(registry, ends_),
+      users_(users) {
+  ends_.on_end_gone = [this](registry::FlowId id, bool looked_up) {
+    const Node directory{Kind::flow, static_cast<std::uint64_t>(id), 0};
+    metas_.erase_object(directory.kind, directory.object);
+    if (looked_up && session_ != nullptr) {
+      // Attributes only, which takes no lock in the kernel: the next use of the directory asks us,
+      // learns ESTALE, and drops the cached name.
+      fuse_lowlevel_notify_inval_inode(session_, directory.id(), -1, 0);
+    }
+  };
+}
+
+Tree::~Tree() {
+  session_ = nullptr;
+  files_.clear();
+}
+
+void Tree::abort_all(int error) {
+  ends_.abort_all(error);
+  files_.clear();  // streams answer their readers as they go
+}
+
+Folder& Tree::folder(Node node) {
+  switch (node.kind) {
+    case Kind::names:
+    case Kind::name:
+    case Kind::alias:
+      return names_;
+    case Kind::flows:
+    case Kind::flow:
+    case Kind::segment:
+      return flows_;
+    case Kind::users:
+    case Kind::user:
+      return users_;
+    case Kind::root:
+      break;
+  }
+  return root_;
+}
+
+std::optional<Node> Tree::resolve(fuse_ino_t id) {
+  const auto node = Instances::is_instance(id) ? instances_.find(id) : Node::decode(id);
+  return node && folder(*node).exists(*node) ? node : std::nullopt;
+}
+
+Meta Tree::meta(Node node) {
+  const Meta* changed = metas_.find(node);
+  return changed != nullptr ? *changed : folder(node).defaults(node);
+}
+
+double Tree::timeout(Node node) {
+  const FileType type = folder(node).type(node);
+  if (type == FileType::message || type == FileType::mapped) {
+    return 0;
+  }
+  const bool passing =
+      node.kind == Kind::flow || node.kind == Kind::flows || node.kind == Kind::users;
+  return passing ? kPassing : kLasting;
+}
+
+struct stat Tree::stat_of(Node node) {
+  const FileType type = folder(node).type(node);
+  const Meta data = meta(node);
+  struct stat result{};
+  result.st_ino = node.id();
+  result.st_mode = type_bits(type) | data.mode;
+  result.st_nlink = type == FileType::directory ? 2 : 1;
+  result.st_uid = data.uid;
+  result.st_gid = data.gid;
+  result.st_blksize = kBlock;
+  result.st_atim = data.access;
+  result.st_mtim = data.modified;
+  result.st_ctim = data.changed;
+  switch (type) {
+    case FileType::attribute:
+      result.st_size = kAttributeSize;
+      break;
+    case FileType::message:
+    case FileType::stream:
+      result.st_size = kMessageSize;
+      result.st_blocks = kMessageSize / kStatBlock;
+      break;
+    case FileType::mapped:
+      result.st_size = static_cast<off_t>(folder(node).mapped_size(node));
+      result.st_blocks = result.st_size / kStatBlock;
+      break;
+    case FileType::symlink:
+      result.st_size = static_cast<off_t>(folder(node).target(node).size());
+      break;
+    case FileType::directory:
+      break;
+  }
+  return result;
+}
+
+void Tree::reply_entry(Request request, Node node) {
+  fuse_entry_param entry{};
+  const bool own_node = folder(node).type(node) == FileType::message;
+  entry.ino = own_node ? instances_.make(node) : node.id();
+  entry.attr = stat_of(node);
+  entry.attr_timeout = timeout(node);
+  entry.entry_timeout = entry.attr_timeout;
+  if (fuse_reply_entry(request.raw, &entry) != 0 && own_node) {
+    instances_.forget(entry.ino, 1);
+  }
+}
+
+void Tree::reply_attr(Request request, Node node) {
+  const struct stat attributes = stat_of(node);
+  fuse_reply_attr(request.raw, &attributes, timeout(node));
+}
+
+// chmod, chown, utimes and truncate. The kernel has checked that the caller may.
+Status Tree::change(Node node, const struct stat& wanted, int which) {
+  const FileType type = folder(node).type(node);
+  if ((which & FUSE_SET_ATTR_SIZE) != 0 && type == FileType::mapped) {
+    return fail(EPERM, "a mapped file keeps its size");
+  }
+  constexpr int kKept = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID |
+                        FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |
+                        FUSE_SET_ATTR_MTIME_NOW;
+  if ((which & kKept) == 0) {
+    return {};  // O_TRUNC: sizes are constant
+  }
+  Meta data = meta(node);
+  if ((which & FUSE_SET_ATTR_MODE) != 0) {
+    data.mode = wanted.st_mode & 07777;
+    chmod_acl(data.acl, data.mode);
+  }
+  if ((which & FUSE_SET_ATTR_UID) != 0) {
+    data.uid = wanted.st_uid;
+  }
+  if ((which & FUSE_SET_ATTR_GID) != 0) {
+    data.gid = wanted.st_gid;
+  }
+  if ((which & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW)) != 0) {
+    data.access = chosen_time(which, FUSE_SET_ATTR_ATIME_NOW, wanted.st_atim);
+  }
+  if ((which & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) != 0) {
+    data.modified = chosen_time(which, FUSE_SET_ATTR_MTIME_NOW, wanted.st_mtim);
+  }
+  data.changed = wall_clock_now();
+  metas_.set(node, std::move(data));
+  return {};
+}
+
+Status Tree::set_acl(Node node, std::span<const std::byte> bytes) {
+  auto acl = parse_acl(bytes);
+  if (!acl) {
+    return std::unexpected(acl.error());
+  }
+  Meta data = meta(node);
+  data.mode = apply_acl(*acl, data.mode);
+  data.acl = std::move(*acl);
+  data.changed = wall_clock_now();
+  metas_.set(node, std::move(data));
+  return {};
+}
+
+void Tree::open(Request request, Node node, int flags) {
+  Folder& where = folder(node);
+  if (where.type(node) != FileType::attribute) {
+    where.open(request, node, flags);
+    return;
+  }
+  auto file =
+      files_.add(std::make_unique<AttributeFile>(where, replies_, node, flags), request.uid());
+  if (!file) {
+    replies_.error(request, file.error().error);
+  } else if (!reply_open(request, *file, OpenMode::attribute)) {
+    files_.remove(*file);
+  }
+}
+
+}  // namespace flowfs::fs

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// FUSE's operations on the tree: resolves node ids, keeps metadata, and asks the folders.
+//
+// Threads: the loop's.
+// Owns: the folders, the open files, the waiting requests, the changed metadata.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "fs/ends.hpp"
+#include "fs/event_log.hpp"
+#include "fs/file_table.hpp"
+#include "fs/flows_folder.hpp"
+#include "fs/meta.hpp"
+#include "fs/names_folder.hpp"
+#include "fs/node.hpp"
+#include "fs/parking.hpp"
+#include "fs/root_folder.hpp"
+#include "fs/server.hpp"
+#include "fs/users_folder.hpp"
+
+namespace flowfs::fs {
+
+class Tree {
+ public:
+  Tree(Loop& loop, registry::Registry& registry, registry::Users& users, RootFolder::Texts texts);
+  ~Tree();
+
+  // The table for fuse_session_new, whose user data must be a Tree*.
+  static fuse_lowlevel_ops operations();
+
+  Status declare(const DeclaredName& declared) { return names_.declare(declared); }
+  void set_name_defaults(const registry::NameSettings& settings) { names_.set_defaults(settings); }
+  void drain_effects() { ends_.drain_effects(); }
+  // Ends every wait and drops every open file.
+  void abort_all(int error);
+  // The session whose kernel caches are told of changes; null when there is none (any more).
+  void set_session(fuse_session* session) { session_ = session; }
+
+  [[nodiscard]] const RequestCounters& counters() const { return counters_; }
+  [[nodiscard]] const Parking& parking() const { return parking_; }
+  [[nodiscard]] std::size_t open_files() const { return files_.size(); }
+  [[nodiscard]] std::uint64_t events_published() const { return events_.published(); }
+
+ private:
+  struct Operations;  // operations.cpp: the functions of the table
+
+  [[nodiscard]] Folder& folder(Node node);
+  // The node behind an id, if it still exists.
+  [[nodiscard]] std::optional<Node> resolve(fuse_ino_t id);
+  [[nodiscard]] Meta meta(Node node);
+  [[nodiscard]] struct stat stat_of(Node node);
+  [[nodiscard]] double timeout(Node node);
+  void reply_entry(Request request, Node node);
+  void reply_attr(Request request, Node node);
+  Status change(Node node, const struct stat& wanted, int which);
+  Status set_acl(Node node, std::span<const std::byte> bytes);
+  void open(Request request, Node node, int flags);
+
+  RequestCounters counters_;
+  Replies replies_;
+  MetaStore metas_;
+  Instances instances_;
+  EventLog events_;
+  Parking parking_;
+  FileTable files_;
+  Ends ends_;
+  RootFolder root_;
+  NamesFolder names_;
+  FlowsFolder flows_;
+  UsersFolder users_;
+  fuse_session* session_ = nullptr;
+};
+
+}  // namespace flowfs::fs

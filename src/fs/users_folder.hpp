@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// users/ and users/UID: what each uid uses and may use.
+#pragma once
+
+#include "fs/folder.hpp"
+#include "registry/users.hpp"
+
+namespace flowfs::fs {
+
+class UsersFolder : public Folder {
+ public:
+  explicit UsersFolder(registry::Users& users) : users_(users), mounted_(wall_clock_now()) {}
+
+  [[nodiscard]] bool exists(Node node) const override;
+  [[nodiscard]] FileType type(Node node) const override;
+  [[nodiscard]] Meta defaults(Node node) const override;
+  [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
+  [[nodiscard]] std::vector<Child> children(Node directory) const override;
+  Result<std::string> value(Node file) override;
+  Status set_value(Node file, std::string_view text) override;
+  void open(Request request, Node node, int flags) override;
+
+ private:
+  registry::Users& users_;
+  timespec mounted_;
+};
+
+}  // namespace flowfs::fs
