@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The commands of flowctl, one file each. Each returns the exit code of flowctl(1).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/command.hpp"
+
+namespace flowfs::cli {
+
+int run_status(const Common& common);
+
+// The flow of an inherited descriptor.
+int run_id(const Common& common, int descriptor);
+
+int run_doctor(const Common& common);
+
+struct WatchOptions {
+  std::vector<std::string> kinds;
+  std::string object_glob;
+  std::uint64_t count = 0;  // events to show before it ends; 0: for ever
+};
+int run_watch(const Common& common, const WatchOptions& options);
+
+struct PingOptions {
+  std::string name;
+  std::uint64_t count = 0;  // 0: until interrupted
+  double interval_s = 1.0;
+  double wait_s = 1.0;  // for each answer
+  std::uint64_t size_bytes = 56;
+  bool flood = false;
+};
+// 0: at least one answer; 1: none; 2: anything else.
+int run_ping(const Common& common, const PingOptions& options);
+
+enum class ServeRole : std::uint8_t { echo, sink, source };
+struct ServeOptions {
+  std::string name;
+  ServeRole role = ServeRole::echo;
+  std::uint64_t size_bytes = 64;  // source: of each message
+  std::uint64_t count = 0;        // messages of each flow, after which it is closed; 0: no end
+  std::uint64_t flows = 0;        // flows that may end before the server does; 0: no end
+  std::optional<std::uint32_t> mode;
+  bool verbose = false;
+};
+int run_serve(const Common& common, const ServeOptions& options);
+
+}  // namespace flowfs::cli

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// flowctl: the command line of flowctl(1). Everything here is about words; the work is in one file
+// a command.
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <map>
+
+#include "cli/commands.hpp"
+#include "cli/mount.hpp"
+
+namespace flowfs::cli {
+namespace {
+
+struct Arguments {
+  Common common;
+  std::string mount;
+  int descriptor = 0;
+  WatchOptions watch;
+  PingOptions ping;
+  ServeOptions serve;
+  std::string mode;
+  bool echo = false;
+  bool sink = false;
+  bool source = false;
+};
+
+using Command = std::function<int()>;
+
+// A subcommand with the options that all of them have.
+CLI::App* add_command(CLI::App& app, Arguments& arguments, const char* name, const char* text) {
+  CLI::App* const command = app.add_subcommand(name, text);
+  command->add_option("--mount", arguments.mount, "Where flowfs is mounted")->type_name("DIR");
+  command->add_flag("--json", arguments.common.json, "Print JSON, one value a line");
+  return command;
+}
+
+void add_watch(CLI::App& app, Arguments& arguments) {
+  CLI::App* const watch =
+      add_command(app, arguments, "watch", "Follow what happens to names and flows");
+  watch->add_option("--kind", arguments.watch.kinds, "Only events of this kind; may be repeated")
+      ->type_name("KIND")
+      ->allow_extra_args(false);
+  watch->add_option("--object", arguments.watch.object_glob, "Only objects that match the pattern")
+      ->type_name("GLOB");
+  watch->add_option("-n,--count", arguments.watch.count, "End after so many events")
+      ->type_name("N");
+}
+
+void add_ping(CLI::App& app, Arguments& arguments) {
+  PingOptions& options = arguments.ping;
+  CLI::App* const ping =
+      add_command(app, arguments, "ping", "Measure round trips to an echo server");
+  ping->add_option("NAME", options.name, "The name to dial")->required();
+  ping->add_option("-c,--count", options.count, "End after so many messages")->type_name("N");
+  ping->add_option("-i,--interval", options.interval_s, "Seconds between messages (1)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.0, 86400.0));
+  ping->add_option("-s,--size", options.size_bytes, "Bytes of each message (56)")
+      ->type_name("BYTES")
+      ->check(CLI::Range(1, 1 << 26));
+  ping->add_option("-W,--wait", options.wait_s, "Seconds to wait for each answer (1)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.001, 86400.0));
+  ping->add_flag("--flood", options.flood, "Send the next as soon as the last is answered");
+}
+
+void add_serve(CLI::App& app, Arguments& arguments) {
+  ServeOptions& options = arguments.serve;
+  CLI::App* const serve = add_command(app, arguments, "serve", "Serve a name");
+  serve->add_option("NAME", options.name, "The name; made, and removed at the end, where missing")
+      ->required();
+  CLI::Option* const echo =
+      serve->add_flag("--echo", arguments.echo, "Send every message back (default)");
+  CLI::Option* const sink = serve->add_flag("--sink", arguments.sink, "Read and count messages");
+  CLI::Option* const source = serve->add_flag("--source", arguments.source, "Send messages");
+  echo->excludes(sink, source);
+  sink->excludes(source);
+  serve->add_option("--size", options.size_bytes, "Bytes of each message of a source (64)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 26))
+      ->needs(source);
+  serve->add_option("--count", options.count, "Close each flow after so many messages")
+      ->type_name("N");
+  serve->add_option("--flows", options.flows, "End after so many flows")->type_name("N");
+  serve->add_option("--mode", arguments.mode, "Octal mode of the name, if it is made")
+      ->type_name("MODE");
+  serve->add_flag("-v,--verbose", options.verbose, "Say on stderr who comes and goes");
+}
+
+// False: it complained.
+bool settle_serve(Arguments& arguments) {
+  if (arguments.sink) {
+    arguments.serve.role = ServeRole::sink;
+  } else if (arguments.source) {
+    arguments.serve.role = ServeRole::source;
+  }
+  if (arguments.mode.empty()) {
+    return true;
+  }
+  const bool octal = arguments.mode.find_first_not_of("01234567") == std::string::npos;
+  if (!octal || arguments.mode.size() > 4) {
+    complain(fmt::format("`{}` is not an octal mode such as 0722", arguments.mode));
+    return false;
+  }
+  arguments.serve.mode = static_cast<std::uint32_t>(std::stoul(arguments.mode, nullptr, 8));
+  return true;
+}
+
+int run(int count, char** words) {
+  Arguments arguments;
+  CLI::App app("flowctl looks at and exercises a flowfs tree; see flowctl(1)", "flowctl");
+  app.set_version_flag("--version", "flowctl " FLOWFS_VERSION);
+  app.add_option("--mount", arguments.mount, "Where flowfs is mounted")->type_name("DIR");
+  app.require_subcommand(1);
+  const CLI::App* const status =
+      add_command(app, arguments, "status", "Show names, flows and users");
+  CLI::App* const id = add_command(app, arguments, "id", "Print the flow of an open descriptor");
+  id->add_option("FD", arguments.descriptor, "A descriptor that the shell has open")
+      ->required()
+      ->check(CLI::NonNegativeNumber);
+  const CLI::App* const doctor =
+      add_command(app, arguments, "doctor", "Say what is in use, what is missing, how to get it");
+  add_serve(app, arguments);
+  add_ping(app, arguments);
+  add_watch(app, arguments);
+  try {
+    app.parse(count, words);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  const Common& common = arguments.common;
+  if (app.got_subcommand(id)) {
+    return run_id(common, arguments.descriptor);
+  }
+  arguments.common.mount = find_mount(arguments.mount);
+  if (app.got_subcommand(status)) {
+    return run_status(common);
+  }
+  if (app.got_subcommand(doctor)) {
+    return run_doctor(common);
+  }
+  if (app.got_subcommand("serve")) {
+    return settle_serve(arguments) ? run_serve(common, arguments.serve) : kUsage;
+  }
+  if (app.got_subcommand("ping")) {
+    return run_ping(common, arguments.ping);
+  }
+  return run_watch(common, arguments.watch);
+}
+
+}  // namespace
+}  // namespace flowfs::cli
+
+int main(int argc, char** argv) {
+  try {
+    return flowfs::cli::run(argc, argv);
+  } catch (const std::exception& error) {
+    // Only memory that is not to be had gets here.
+    std::fputs("flowctl: ", stderr);
+    std::fputs(error.what(), stderr);
+    std::fputs("\n", stderr);
+    return flowfs::cli::kFailed;
+  }
+}
