@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Every layout and ioctl that flowfs shares with other programs: the segment of an end and the lane in
+ * it, the status slot, the ioctls of message and mapped files. docs/dataplane.md explains the protocol
+ * that runs over them.
+ *
+ * Plain C11 and C++17. Fixed-width types, the machine's own byte order, offsets from the beginning of
+ * the segment instead of pointers. Words that two processes use at once are atomics in both languages
+ * whatever their type here: __atomic_* in C, std::atomic_ref in C++.
+ *
+ * Each page has one writer. A segment is written by the end that owns it (by the daemon on its behalf
+ * while the end is in file mode) and mapped read-only by its peer; a status slot is written by the
+ * daemon alone. Everything a peer writes may be a lie: read each word once, check the copy, use the
+ * copy. Geometry comes from struct flowfs_attach, not from the peer's header.
+ */
+#ifndef FLOWFS_WIRE_H
+#define FLOWFS_WIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+#ifdef __cplusplus
+#define FLOWFS_STATIC_ASSERT(condition) static_assert(condition, #condition)
+#else
+#define FLOWFS_STATIC_ASSERT(condition) _Static_assert(condition, #condition)
+#endif
+
+/* Changes whenever a layout or the meaning of a word below does; checked at attach. */
+#define FLOWFS_LAYOUT_VERSION UINT32_C(1)
+
+/* "flowseg\0" and "flowsts\0", little-endian. */
+#define FLOWFS_SEGMENT_MAGIC UINT64_C(0x00676573776f6c66)
+#define FLOWFS_STATUS_MAGIC UINT64_C(0x00737473776f6c66)
+
+/* ---- the lane ------------------------------------------------------------------------------------
+ *
+ * A position is the number of bytes ever laid into a ring, padding included; its place is
+ * position % ring bytes. Positions of a new segment begin at 0.
+ */
+
+struct flowfs_position {
+  uint64_t hot;      /* of the next record */
+  uint64_t bulk;     /* of the next bulk message, before its padding */
+  uint64_t sequence; /* of the next record */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_position) == 24);
+
+/* A record begins at a multiple of FLOWFS_RECORD_ALIGN of the hot ring and is never split by its end. */
+#define FLOWFS_RECORD_ALIGN 16u
+
+struct flowfs_record {
+  uint32_t commit;   /* atomic: 0, or the length of the payload + 1, or padding. Publishes the rest */
+  uint16_t flags;    /* FLOWFS_RECORD_*; any other bit is corrupt */
+  uint16_t origin;   /* the sending port on a bus; 0 on a flow */
+  uint64_t sequence; /* one more than that of the record before it; 0 first in a segment */
+                     /* the payload follows */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_record) == 16);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_record, flags) == 4);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_record, origin) == 6);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_record, sequence) == 8);
+
+/* In `commit`: the rest of the ring is empty, the next record is at its beginning. The other bits are
+ * the bytes skipped after this header, + 1. Never at the beginning itself. Takes no sequence number. */
+#define FLOWFS_COMMIT_PADDING UINT32_C(0x80000000)
+
+/* The payload is a struct flowfs_bulk. */
+#define FLOWFS_RECORD_BULK UINT16_C(0x0001)
+
+/* A message longer than the segment's inline_bytes lies in the bulk ring, in one piece. */
+#define FLOWFS_BULK_ALIGN 64u
+
+struct flowfs_bulk {
+  uint64_t position; /* where it begins: a multiple of FLOWFS_BULK_ALIGN */
+  uint32_t length;   /* more than inline_bytes, at most the mtu */
+  uint32_t reserved; /* 0 */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_bulk) == 16);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bulk, length) == 8);
+
+/* ---- the segment ---------------------------------------------------------------------------------
+ *
+ * header page | hot ring | bulk ring (sparse). The groups below are 128 bytes apart so that a word
+ * one side writes and a word the other side writes are never fetched together.
+ */
+
+#define FLOWFS_SEGMENT_HEADER_BYTES 4096u
+#define FLOWFS_HOT_RING_DEFAULT_BYTES 28672u
+
+/* What the owner has read of the peer's lane. `generation` names the peer's segment that the other
+ * two are about; it is stored after them, and they mean nothing where it is not the writer's own. */
+struct flowfs_cursors {
+  uint64_t generation; /* atomic */
+  uint64_t hot;        /* atomic */
+  uint64_t bulk;       /* atomic */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_cursors) == 24);
+
+/* In `shutdown`. Set by the owner, never cleared. */
+#define FLOWFS_SHUT_SEND UINT32_C(1)    /* nothing follows what is committed */
+#define FLOWFS_SHUT_RECEIVE UINT32_C(2) /* nothing more will be read */
+
+struct flowfs_segment {
+  /* Constants, laid down by the daemon before anybody can map the segment; magic last. */
+  uint64_t magic;
+  uint32_t version;
+  uint32_t header_bytes;
+  uint64_t generation; /* of this segment; counts the segments of an end, from 1 */
+  uint64_t flow;       /* the end that owns it, as in flows/ID */
+  uint64_t bulk_offset;
+  uint64_t bulk_bytes;
+  uint32_t hot_offset;
+  uint32_t hot_bytes;
+  uint32_t inline_bytes; /* longest payload of a record */
+  uint32_t mtu_bytes;
+  uint8_t reserved0[64];
+
+  /* A futex. The owner adds one and wakes when its peer sleeps; its value means nothing. The daemon
+   * does so too once the owner has lost the segment: the only word with two writers. */
+  uint32_t bell;
+  uint8_t reserved1[124];
+
+  /* Odd: the owner is asleep, until the peer commits data, or until the peer publishes cursors. */
+  uint32_t sleep_data;
+  uint32_t sleep_room;
+  uint32_t shutdown; /* FLOWFS_SHUT_* */
+  uint8_t reserved2[116];
+
+  struct flowfs_cursors cursors;
+  uint8_t reserved3[104];
+
+  uint8_t reserved4[3584];
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_segment) == FLOWFS_SEGMENT_HEADER_BYTES);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, version) == 8);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, header_bytes) == 12);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, generation) == 16);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, flow) == 24);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, bulk_offset) == 32);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, bulk_bytes) == 40);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, hot_offset) == 48);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, hot_bytes) == 52);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, inline_bytes) == 56);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, mtu_bytes) == 60);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, bell) == 128);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, sleep_data) == 256);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, sleep_room) == 260);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, shutdown) == 264);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, cursors) == 384);
+
+/* ---- the status slot -----------------------------------------------------------------------------
+ *
+ * users/UID/status, read-only, holds a slot for each end of that uid which can be mapped. Slot 0 is
+ * the file's header. The truth about an end is here and nowhere else.
+ */
+
+/* As flows/ID/state. */
+#define FLOWFS_STATE_NONE UINT32_C(0)
+#define FLOWFS_STATE_ALLOC_PENDING UINT32_C(1)
+#define FLOWFS_STATE_ACCEPT_PENDING UINT32_C(2)
+#define FLOWFS_STATE_ALLOCATED UINT32_C(3)
+#define FLOWFS_STATE_DEALLOC_PENDING UINT32_C(4)
+#define FLOWFS_STATE_DEALLOCATED UINT32_C(5)
+
+/* In `flags`. */
+#define FLOWFS_STATUS_PEER_DEAF UINT32_C(1) /* the peer reads no more: sending is EPIPE */
+#define FLOWFS_STATUS_CORRUPT UINT32_C(2)   /* the flow is poisoned: EPROTO */
+#define FLOWFS_STATUS_MUTE UINT32_C(4)      /* this end may send no more (ctl, or opened to read) */
+
+/* In `closed_at` and `retired_at`: the lane has no end yet. */
+#define FLOWFS_LANE_OPEN UINT64_MAX
+
+/* Read `peer_generation` (acquire). While it is that of the segment you read, the lane ends at
+ * `closed_at`; read `peer_generation` once more to believe it. One later: your lane ends at
+ * `retired_at`; read up to there, then map rx again and go on at position 0. */
+struct flowfs_status {
+  uint64_t flow;            /* whose slot it is; another id or 0: that end is gone */
+  uint32_t state;           /* FLOWFS_STATE_* of this end */
+  uint32_t peer_state;      /* and of its peer */
+  uint64_t peer_generation; /* of the segment that rx opens now */
+  uint64_t closed_at;       /* hot position where that segment's lane ends */
+  uint64_t retired_at;      /* and where the one before it ended */
+  uint64_t peer_flow;
+  uint32_t peer_uid;
+  uint32_t peer_gid;
+  uint32_t peer_pid; /* for information */
+  uint32_t flags;    /* FLOWFS_STATUS_* */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_status) == 64);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, state) == 8);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_state) == 12);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_generation) == 16);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, closed_at) == 24);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, retired_at) == 32);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_flow) == 40);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_uid) == 48);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_gid) == 52);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_pid) == 56);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, flags) == 60);
+
+struct flowfs_status_header {
+  uint64_t magic;
+  uint32_t version;
+  uint32_t slot_bytes;
+  uint32_t slots; /* that the file has room for, this one included */
+  uint32_t uid;
+  uint8_t reserved[40];
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_status_header) == sizeof(struct flowfs_status));
+
+/* ---- ioctls --------------------------------------------------------------------------------------*/
+
+/* Everything a program needs to go on where the daemon stopped. */
+struct flowfs_attach {
+  uint32_t version; /* FLOWFS_LAYOUT_VERSION */
+  uint32_t status_slot;
+  uint64_t flow;
+  uint64_t peer_flow;
+  uint64_t generation;      /* of the segment behind this tx */
+  uint64_t peer_generation; /* of the one behind rx */
+  struct flowfs_position write;
+  struct flowfs_position read;
+  /* Both segments of a flow are laid out alike. */
+  uint64_t bulk_offset;
+  uint64_t bulk_bytes;
+  uint32_t hot_offset;
+  uint32_t hot_bytes;
+  uint32_t inline_bytes;
+  uint32_t mtu_bytes;
+  uint32_t uid; /* users/UID/status */
+  uint32_t reserved;
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_attach) == 128);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, status_slot) == 4);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, flow) == 8);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, peer_flow) == 16);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, generation) == 24);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, peer_generation) == 32);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, write) == 40);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, read) == 64);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, bulk_offset) == 88);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, bulk_bytes) == 96);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, hot_offset) == 104);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, hot_bytes) == 108);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, inline_bytes) == 112);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, mtu_bytes) == 116);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, uid) == 120);
+
+#define FLOWFS_IOC_MAGIC 0xf5
+
+/* On a message file (dial, accept, data): the end's number under flows/. */
+#define FLOWFS_IOC_ID _IOR(FLOWFS_IOC_MAGIC, 1, uint64_t)
+/* On a message file: 1, a read shorter than the message gives EMSGSIZE and keeps it; 0, it is split. */
+#define FLOWFS_IOC_PACKET _IOW(FLOWFS_IOC_MAGIC, 2, uint32_t)
+/* On tx opened O_RDWR: this end is in mapped mode until that tx is closed. EBUSY: it already is.
+ * EAGAIN: messages written before still wait for room in the lane, or the peer has not yet taken up
+ * the segment; try again when the message file polls writable. */
+#define FLOWFS_IOC_ATTACH _IOR(FLOWFS_IOC_MAGIC, 3, struct flowfs_attach)
+
+#endif
