@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "daemon/config.hpp"
+
+// The parser is compiled in here (and nowhere else), so that a fuzzer sees into it.
+#define TOML_HEADER_ONLY 1
+#define TOML_EXCEPTIONS 0
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+#include <map>
+#include <span>
+#include <utility>
+
+#include "daemon/keys.hpp"
+
+namespace flowfs::daemon {
+namespace {
+
+Value value_of(const toml::node& node) {
+  if (const auto* const number = node.as_integer()) {
+    return number->get();
+  }
+  if (const auto* const flag = node.as_boolean()) {
+    return flag->get();
+  }
+  if (const auto* const text = node.as_string()) {
+    return text->get();
+  }
+  return std::monostate{};
+}
+
+std::size_t line_of(const toml::node& node) { return node.source().begin.line; }
+
+std::string join(std::string_view path, std::string_view key) {
+  return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key);
+}
+
+// One parse: the text's tables go in, fields of `config` and problems come out.
+class Reader {
+ public:
+  Reader(const Accounts& accounts, Config& config, Problems& problems)
+      : accounts_(accounts), config_(config), problems_(problems) {}
+
+  void read(const toml::table& root) {
+    refuse_unknown(root, "", {}, {"daemon", "limits", "defaults", "name"});
+    Scope scope{.config = &config_, .settings = &config_.defaults, .accounts = &accounts_};
+    if (const auto* const table = find_table(root, "", "daemon")) {
+      read_keys(*table, "daemon", {Section::daemon}, {}, scope);
+    }
+    if (const auto* const table = find_table(root, "", "limits")) {
+      read_keys(*table, "limits", {Section::limits}, {"total"}, scope);
+      if (const auto* const total = find_table(*table, "limits", "total")) {
+        read_keys(*total, "limits.total", {Section::limits_total}, {}, scope);
+      }
+    }
+    // Before the names, which begin with them wherever they stand in the text.
+    if (const auto* const table = find_table(root, "", "defaults")) {
+      read_keys(*table, "defaults", {Section::settings}, {"qos"}, scope);
+      read_qos(*table, "defaults", scope);
+    }
+    read_names(root);
+  }
+
+ private:
+  using Names = std::initializer_list<std::string_view>;
+  using Sections = std::initializer_list<Section>;
+
+  void problem(std::size_t line, std::string key, std::string text) {
+    problems_.push_back({line, std::move(key), std::move(text)});
+  }
+
+  // A key that neither `sections` nor `tables` has.
+  void refuse_unknown(const toml::table& table, std::string_view path, Sections sections,
+                      Names tables) {
+    std::vector<std::string_view> known;
+    for (const Key& key : all_keys()) {
+      if (std::ranges::find(sections, key.section) != sections.end()) {
+        known.push_back(key.name);
+      }
+    }
+    known.insert(known.end(), tables.begin(), tables.end());
+    for (const auto& [key, node] : table) {
+      if (std::ranges::find(known, key.str()) == known.end()) {
+        problem(key.source().begin.line, join(path, key.str()),
+                fmt::format("unknown key; allowed here: {}", fmt::join(known, ", ")));
+      }
+    }
+  }
+
+  void read_keys(const toml::table& table, std::string_view path, Sections sections, Names tables,
+                 const Scope& scope) {
+    refuse_unknown(table, path, sections, tables);
+    for (const Key& key : all_keys()) {
+      const toml::node* const node = table.get(key.name);
+      if (node == nullptr || std::ranges::find(sections, key.section) == sections.end()) {
+        continue;
+      }
+      if (auto complaint = assign(key, scope, value_of(*node))) {
+        problem(line_of(*node), join(path, key.name), std::move(*complaint));
+      }
+    }
+  }
+
+  const toml::table* find_table(const toml::table& parent, std::string_view path,
+                                std::string_view key) {
+    const toml::node* const node = parent.get(key);
+    if (node == nullptr || node->is_table()) {
+      return node == nullptr ? nullptr : node->as_table();
+    }
+    problem(line_of(*node), join(path, key),
+            fmt::format("not a table; allowed: [{}]", join(path, key)));
+    return nullptr;
+  }
+
+  void read_qos(const toml::table& table, std::string_view path, const Scope& scope) {
+    if (const auto* const qos = find_table(table, path, "qos")) {
+      read_keys(*qos, join(path, "qos"), {Section::qos}, {}, scope);
+    }
+  }
+
+  void read_names(const toml::table& root) {
+    const toml::node* const node = root.get("name");
+    if (node == nullptr) {
+      return;
+    }
+    const toml::array* const names = node->as_array();
+    if (names == nullptr || !names->is_homogeneous(toml::node_type::table)) {
+      problem(line_of(*node), "name", "not a list of tables; allowed: [[name]], once for each");
+      return;
+    }
+    for (const toml::node& entry : *names) {
+      read_name(*entry.as_table());
+    }
+  }
+
+  void read_name(const toml::table& table) {
+    fs::DeclaredName name;
+    name.uid = accounts_.self.uid;
+    name.gid = accounts_.self.gid;
+    name.settings = config_.defaults;
+    const Scope scope{
+        .config = &config_, .settings = &name.settings, .name = &name, .accounts = &accounts_};
+    read_keys(table, "name", {Section::name, Section::settings}, {"qos"}, scope);
+    read_qos(table, "name", scope);
+    if (!table.contains("name")) {
+      problem(line_of(table), "name.name", "missing; every [[name]] needs one");
+      return;
+    }
+    const auto [first, is_new] = lines_.try_emplace(name.name, line_of(table));
+    if (!is_new && !name.name.empty()) {
+      problem(line_of(table), "name.name",
+              fmt::format("'{}' is declared twice, first at line {}", name.name, first->second));
+    }
+    config_.names.push_back(std::move(name));
+  }
+
+  const Accounts& accounts_;
+  Config& config_;
+  Problems& problems_;
+  std::map<std::string, std::size_t> lines_;  // where each declared name was first seen
+};
+
+}  // namespace
+
+std::string to_string(const Problem& problem, std::string_view file) {
+  return problem.key.empty()
+             ? fmt::format("{}:{}: {}", file, problem.line, problem.text)
+             : fmt::format("{}:{}: {}: {}", file, problem.line, problem.key, problem.text);
+}
+
+std::expected<Config, Problems> parse_config(std::string_view text, const Accounts& accounts) {
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    return std::unexpected(
+        Problems{{error.source().begin.line, "", std::string(error.description())}});
+  }
+  Config config;
+  Problems problems;
+  Reader(accounts, config, problems).read(parsed.table());
+  if (!problems.empty()) {
+    std::ranges::stable_sort(problems, {}, &Problem::line);
+    return std::unexpected(std::move(problems));
+  }
+  return config;
+}
+
+}  // namespace flowfs::daemon

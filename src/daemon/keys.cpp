@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "daemon/keys.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <type_traits>
+
+#include "registry/registry.hpp"
+
+namespace flowfs::daemon {
+namespace {
+
+using registry::Balance;
+using registry::kUnlimited;
+using registry::Resource;
+
+constexpr std::uint64_t kMostObjects = 1'000'000;
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 50;
+constexpr std::uint64_t kLongestTimeUs = 1'000'000'000'000;  // 11 days, as in the tree
+constexpr std::uint64_t kMostDepth = std::uint64_t{1} << 30;
+constexpr std::size_t kLongestPath = 4095;
+constexpr std::size_t kLongestGroup = 255;
+
+template <Resource resource>
+std::uint64_t& per_uid(const Scope& scope) {
+  return scope.config->limits.per_uid[static_cast<std::size_t>(resource)];
+}
+
+template <Resource resource>
+std::uint64_t& in_total(const Scope& scope) {
+  return scope.config->limits.total[static_cast<std::size_t>(resource)];
+}
+
+constexpr NumberRule limit(std::uint64_t& (*field)(const Scope&), std::uint64_t most) {
+  return {.field = field, .least = 0, .most = most, .max_allowed = true};
+}
+
+bool set_mount(const Scope& scope, std::string_view text) {
+  if (!text.starts_with('/') || text.size() > kLongestPath || text.find('\0') != text.npos) {
+    return false;
+  }
+  scope.config->mount = text;
+  return true;
+}
+
+constexpr std::array kLevels{std::string_view{"error"}, std::string_view{"warning"},
+                             std::string_view{"notice"}, std::string_view{"info"},
+                             std::string_view{"debug"}};
+
+std::string show_level(const Scope& scope) {
+  return std::string(kLevels[static_cast<std::size_t>(scope.config->log_level)]);
+}
+
+bool set_group(const Scope& scope, std::string_view text) {
+  if (text.empty() || text.size() > kLongestGroup || text.find('\0') != text.npos) {
+    return false;
+  }
+  scope.config->group = text;
+  return true;
+}
+
+bool set_balance(const Scope& scope, std::string_view text) {
+  for (const Balance balance : {Balance::fifo, Balance::round_robin, Balance::least_flows}) {
+    if (text == registry::to_string(balance)) {
+      scope.settings->balance = balance;
+      return true;
+    }
+  }
+  return false;
+}
+
+std::optional<mode_t> parse_mode(std::string_view text) {
+  unsigned mode = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, mode, 8);
+  if (error != std::errc{} || rest != end || mode > 0777 || text.size() > 4) {
+    return std::nullopt;
+  }
+  return static_cast<mode_t>(mode);
+}
+
+bool set_mode(const Scope& scope, std::string_view text) {
+  const std::optional<mode_t> mode = parse_mode(text);
+  scope.name->mode = mode.value_or(scope.name->mode);
+  return mode.has_value();
+}
+
+template <std::optional<mode_t> fs::DeclaredName::* field>
+bool set_optional_mode(const Scope& scope, std::string_view text) {
+  scope.name->*field = parse_mode(text);
+  return (scope.name->*field).has_value();
+}
+
+bool set_name(const Scope& scope, std::string_view text) {
+  if (!registry::Registry::valid_name(text)) {
+    return false;
+  }
+  scope.name->name = text;
+  return true;
+}
+
+// The user's primary group is taken too. `group` overrides it as it is read after `user`.
+bool set_user(const Scope& scope, std::string_view text) {
+  const std::optional<Accounts::User> user = scope.accounts->user(text);
+  if (user) {
+    scope.name->uid = user->uid;
+    scope.name->gid = user->gid;
+  }
+  return user.has_value();
+}
+
+bool set_name_group(const Scope& scope, std::string_view text) {
+  const std::optional<gid_t> group = scope.accounts->group(text);
+  scope.name->gid = group.value_or(scope.name->gid);
+  return group.has_value();
+}
+
+std::string show_nothing(const Scope&) { return {}; }
+
+constexpr std::string_view kModes = R"("0000" to "0777", octal)";
+
+// In the order in which they are read where the order matters: `user` before `group`.
+const std::array kKeys{
+    Key{Section::daemon, "mount", TextRule{set_mount, show_nothing, "an absolute path"}},
+    Key{Section::daemon, "log_level",
+        TextRule{[](const Scope& scope, std::string_view text) {
+                   return log::parse_level(text, scope.config->log_level);
+                 },
+                 show_level, R"("error", "warning", "notice", "info" or "debug")"}},
+    Key{Section::daemon, "group",
+        TextRule{set_group, [](const Scope& scope) { return scope.config->group; },
+                 "the name of a group"}},
+    Key{Section::daemon, "hot_ring",
+        NumberRule{
+            [](const Scope& scope) -> std::uint64_t& { return scope.config->hot_ring_bytes; }, 4096,
+            1'048'576, false, 4096}},
+
+    Key{Section::limits, "names", limit(per_uid<Resource::names>, kMostObjects)},
+    Key{Section::limits, "flows", limit(per_uid<Resource::flows>, kMostObjects)},
+    Key{Section::limits, "bytes", limit(per_uid<Resource::bytes>, kMostBytes)},
+    Key{Section::limits, "descriptors", limit(per_uid<Resource::descriptors>, kMostObjects)},
+    Key{Section::limits, "held", limit(per_uid<Resource::held>, kMostObjects)},
+
+    Key{Section::limits_total, "names", limit(in_total<Resource::names>, kMostObjects)},
+    Key{Section::limits_total, "flows", limit(in_total<Resource::flows>, kMostObjects)},
+    Key{Section::limits_total, "bytes", limit(in_total<Resource::bytes>, kMostBytes)},
+    Key{Section::limits_total, "descriptors", limit(in_total<Resource::descriptors>, kMostObjects)},
+    Key{Section::limits_total, "held", limit(in_total<Resource::held>, kMostObjects)},
+
+    Key{Section::settings, "backlog",
+        limit([](const Scope& scope) -> std::uint64_t& { return scope.settings->backlog; },
+              kMostObjects)},
+    Key{Section::settings, "dial_timeout",
+        limit([](const Scope& scope) -> std::uint64_t& { return scope.settings->dial_timeout_us; },
+              kLongestTimeUs)},
+    Key{Section::settings, "balance",
+        TextRule{set_balance,
+                 [](const Scope& scope) {
+                   return std::string(registry::to_string(scope.settings->balance));
+                 },
+                 R"("fifo", "round-robin" or "least-flows")"}},
+    Key{Section::settings, "mtu",
+        NumberRule{[](const Scope& scope) -> std::uint64_t& { return scope.settings->mtu_bytes; },
+                   1, registry::kLongestMessage, false}},
+    Key{Section::settings, "depth",
+        NumberRule{[](const Scope& scope) -> std::uint64_t& { return scope.settings->depth_bytes; },
+                   1, kMostDepth, false}},
+
+    Key{Section::qos, "loss",
+        NumberRule{
+            [](const Scope& scope) -> std::uint64_t& { return scope.settings->qos.loss_ppm; }, 0,
+            1'000'000, false}},
+    Key{Section::qos, "ordered",
+        FlagRule{[](const Scope& scope) -> bool& { return scope.settings->qos.ordered; }}},
+    Key{Section::qos, "delay",
+        NumberRule{
+            [](const Scope& scope) -> std::uint64_t& { return scope.settings->qos.delay_us; }, 1,
+            kLongestTimeUs, true}},
+    Key{Section::qos, "bandwidth",
+        NumberRule{
+            [](const Scope& scope) -> std::uint64_t& { return scope.settings->qos.bandwidth; }, 0,
+            kMostBytes, false}},
+    Key{Section::qos, "timeout",
+        NumberRule{
+            [](const Scope& scope) -> std::uint64_t& { return scope.settings->qos.timeout_us; }, 1,
+            kLongestTimeUs, true}},
+
+    Key{Section::name, "name",
+        TextRule{set_name, show_nothing,
+                 "1 to 255 letters, digits and . _ : @ - that do not begin with a dot"}},
+    Key{Section::name, "user",
+        TextRule{set_user, show_nothing, "the name or number of a user of this system"}},
+    Key{Section::name, "group",
+        TextRule{set_name_group, show_nothing, "the name or number of a group of this system"}},
+    Key{Section::name, "mode",
+        TextRule{set_mode,
+                 [](const Scope& scope) { return fmt::format("{:04o}", scope.name->mode); },
+                 kModes}},
+    Key{Section::name, "accept_mode",
+        TextRule{set_optional_mode<&fs::DeclaredName::accept_mode>, show_nothing, kModes}},
+    Key{Section::name, "dial_mode",
+        TextRule{set_optional_mode<&fs::DeclaredName::dial_mode>, show_nothing, kModes}},
+};
+
+std::string allowed(const NumberRule& rule) {
+  return fmt::format("{} to {}{}{}", rule.least, rule.most,
+                     rule.step > 1 ? fmt::format(", a multiple of {}", rule.step) : "",
+                     rule.max_allowed ? R"( or "max")" : "");
+}
+std::string allowed(const FlagRule&) { return "true or false"; }
+std::string allowed(const TextRule& rule) { return std::string(rule.allowed); }
+
+std::string show(const NumberRule& rule, const Scope& scope) {
+  const std::uint64_t value = rule.field(scope);
+  return value == kUnlimited && rule.max_allowed ? R"("max")" : fmt::format("{}", value);
+}
+std::string show(const FlagRule& rule, const Scope& scope) {
+  return rule.field(scope) ? "true" : "false";
+}
+std::string show(const TextRule& rule, const Scope& scope) {
+  const std::string text = rule.show(scope);
+  return text.empty() ? text : fmt::format(R"("{}")", text);
+}
+
+// What people see of a value in a message: short, and without control characters.
+std::string quoted(std::string_view text) {
+  constexpr std::size_t kShown = 64;
+  std::string shown(text.substr(0, kShown));
+  std::ranges::replace_if(shown, [](char c) { return static_cast<unsigned char>(c) < ' '; }, '?');
+  return fmt::format("'{}{}'", shown, text.size() > kShown ? "..." : "");
+}
+
+std::string describe(const Value& value) {
+  if (const auto* const number = std::get_if<std::int64_t>(&value)) {
+    return fmt::format("{}", *number);
+  }
+  if (const auto* const flag = std::get_if<bool>(&value)) {
+    return *flag ? "true" : "false";
+  }
+  if (const auto* const text = std::get_if<std::string>(&value)) {
+    return quoted(*text);
+  }
+  return "this value";
+}
+
+bool is_digits(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+using Complaint = std::optional<std::string>;
+
+Complaint assign(const NumberRule& rule, const Scope& scope, const Value& value) {
+  if (const auto* const text = std::get_if<std::string>(&value)) {
+    if (rule.max_allowed && *text == "max") {
+      rule.field(scope) = kUnlimited;
+      return std::nullopt;
+    }
+    return quoted(*text) +
+           (is_digits(*text) ? " is a string: a number has no quotes" : " is not a number");
+  }
+  const auto* const number = std::get_if<std::int64_t>(&value);
+  if (number == nullptr) {
+    return describe(value) + " is not a number";
+  }
+  const auto wanted = static_cast<std::uint64_t>(*number);
+  if (*number < 0 || wanted < rule.least || wanted > rule.most) {
+    return describe(value) + " is out of range";
+  }
+  if (wanted % rule.step != 0) {
+    return fmt::format("{} is not a multiple of {}", wanted, rule.step);
+  }
+  rule.field(scope) = wanted;
+  return std::nullopt;
+}
+
+Complaint assign(const FlagRule& rule, const Scope& scope, const Value& value) {
+  const auto* const flag = std::get_if<bool>(&value);
+  if (flag == nullptr) {
+    return describe(value) + " is neither true nor false";
+  }
+  rule.field(scope) = *flag;
+  return std::nullopt;
+}
+
+Complaint assign(const TextRule& rule, const Scope& scope, const Value& value) {
+  const auto* const text = std::get_if<std::string>(&value);
+  if (text == nullptr) {
+    return describe(value) + " is not a string in quotes";
+  }
+  if (!rule.set(scope, *text)) {
+    return quoted(*text) + " is not allowed";
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::span<const Key> all_keys() { return kKeys; }
+
+std::string allowed(const Key& key) {
+  return std::visit([](const auto& rule) { return allowed(rule); }, key.rule);
+}
+
+std::string default_text(const Key& key) {
+  Config config;
+  fs::DeclaredName name;
+  const Scope scope{.config = &config, .settings = &config.defaults, .name = &name};
+  return std::visit([&](const auto& rule) { return show(rule, scope); }, key.rule);
+}
+
+std::optional<std::string> assign(const Key& key, const Scope& scope, const Value& value) {
+  Complaint complaint =
+      std::visit([&](const auto& rule) { return assign(rule, scope, value); }, key.rule);
+  if (complaint) {
+    *complaint += "; allowed: " + allowed(key);
+  }
+  return complaint;
+}
+
+}  // namespace flowfs::daemon
