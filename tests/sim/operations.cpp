@@ -228,7 +228,7 @@ void Simulation::tick(Random& random) {
   if (next != kNever && next > now_ && random.one_in(2)) {
     now_ = random.one_in(2) ? next : next - Micros(1);  // on the edge
   } else {
-    now_ += Micros(random.below(world_.longest_timeout_us));
+    now_ += Micros(random.below(world_.longest_timeout_us / 4));
   }
   registry_.tick(now_);
   model_.tick(now_);
@@ -237,7 +237,7 @@ void Simulation::tick(Random& random) {
 
 // Time that passes before anybody looks.
 void Simulation::wait(Random& random) {
-  now_ += Micros(random.below(world_.longest_timeout_us));
+  now_ += Micros(random.below(world_.longest_timeout_us / 4));
   expect(Operation::wait, 0, 0, fmt::format("{} us", now_.time_since_epoch() / Micros(1)));
 }
 

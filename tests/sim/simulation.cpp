@@ -36,19 +36,19 @@ Simulation::World Simulation::make_world(std::uint64_t seed) {
     world.texts.push_back(fmt::format("n{}", index));
   }
   world.uids.push_back(0);
-  const std::uint64_t uids = random.between(2, 12);
+  const std::uint64_t uids = random.between(2, 16);
   for (std::uint64_t index = 0; index < uids; ++index) {
     world.uids.push_back(static_cast<uid_t>(1000 + index));
   }
   world.pids = random.between(1, 4);
   world.most_backlog = random.pick(std::vector<std::uint64_t>{2, 12, 40});
-  world.longest_timeout_us = random.pick(std::vector<std::uint64_t>{100, 2'000, 50'000});
+  world.longest_timeout_us = random.pick(std::vector<std::uint64_t>{100, 5'000, 1'000'000});
   world.steps_per_phase = random.between(20, 200);
   const auto names_index = static_cast<std::size_t>(Resource::names);
   const auto flows_index = static_cast<std::size_t>(Resource::flows);
   world.quotas.per_uid[names_index] = random.between(1, names + 1);
   world.quotas.total[names_index] = random.between(1, names + 1);
-  world.quotas.total[flows_index] = random.pick(std::vector<std::uint64_t>{20, 60, 150});
+  world.quotas.total[flows_index] = random.pick(std::vector<std::uint64_t>{20, 80, 300});
   world.quotas.per_uid[flows_index] = world.quotas.total[flows_index] / random.between(1, 8);
   return world;
 }
@@ -98,11 +98,12 @@ std::string Simulation::finish() {
 // Phases differ in what is likely, so that worlds fill up, run empty, starve servers or clients.
 void Simulation::operate(Random& random, std::uint64_t number) {
   Random phase(~seed_, number / world_.steps_per_phase);
-  const std::uint64_t accepting = phase.between(1, 30);
-  const std::uint64_t dialling = phase.between(1, 30);
-  const std::uint64_t leaving = phase.between(1, 40);
-  const std::uint64_t managing = phase.between(1, 12);
-  const std::uint64_t timing = phase.between(1, 8);
+  const bool crowding = phase.one_in(4);  // clients come, and nobody serves them
+  const std::uint64_t accepting = crowding ? 0 : phase.between(1, 30);
+  const std::uint64_t dialling = crowding ? 60 : phase.between(1, 30);
+  const std::uint64_t leaving = phase.between(1, 25);
+  const std::uint64_t managing = phase.between(1, 6);
+  const std::uint64_t timing = phase.between(1, 6);
   std::uint64_t choice = random.below(accepting + dialling + leaving + managing + timing);
   const auto chosen = [&choice](std::uint64_t weight) {
     const bool here = choice < weight;
@@ -205,9 +206,7 @@ void Simulation::compare_state() {
       differ(fmt::format("total of {}", to_string(resource)));
     }
   }
-  if (registry_.end_count() > coverage_.most_ends) {
-    coverage_.most_ends = registry_.end_count();
-  }
+  coverage_.most_ends = std::max(coverage_.most_ends.load(), registry_.end_count());
 }
 
 // The first difference explains the others.
