@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Trial 8: nothing grows with flows that have gone, and a daemon out of something says so."""
+
+import errno
+import os
+import resource
+import time
+
+import pytest
+import wire
+from conftest import long_run
+from harness import close, is_sanitized
+from procs import wait_for
+
+pytestmark = pytest.mark.deadline(1800 if long_run() else 90)
+AT_ONCE = 5_000 if long_run() else 500
+ROUNDS = 10 if long_run() else 3
+FLOWS_A_ROUND = 10_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def many_descriptors():
+    """Both ends of the flows alive at once are descriptors of this process."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * AT_ONCE + 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], wanted), max(before[1], wanted)))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def open_and_close_flows(daemon, name, count, touch=None):
+    """`count` flows, AT_ONCE at a time, each with a message both ways."""
+    for _ in range(count // AT_ONCE):
+        pairs = [name.pair() for _ in range(AT_ONCE)]
+        for client, server in pairs:
+            os.write(client, b"x" * 1000)
+            os.write(server, b"y" * 1000)
+            if touch:
+                touch(daemon, client)
+        for client, server in pairs:
+            assert len(os.read(server, 2000)) == len(os.read(client, 2000)) == 1000
+            close(client, server)
+        wait_for(lambda: not os.listdir(daemon.path("flows")), "no flows")
+
+
+def look_around(daemon, fd):
+    """What makes the kernel cache nodes and the daemon build files."""
+    folder = daemon.path("flows", str(wire.flow_id(fd)))
+    for file in ("state", "stats", "peer"):
+        with open(os.path.join(folder, file), "rb") as text:
+            assert text.read()
+
+
+@pytest.mark.parametrize("touch", [None, look_around], ids=["plain", "looked at"])
+def test_memory_and_descriptors_are_back_at_the_baseline(daemon, name, touch):
+    open_and_close_flows(daemon, name, FLOWS_A_ROUND, touch)  # what is allocated once
+    descriptors, memory = daemon.descriptors(), daemon.memory_kib()
+    for _ in range(ROUNDS - 1):
+        open_and_close_flows(daemon, name, FLOWS_A_ROUND, touch)
+    assert daemon.descriptors() == descriptors
+    if not is_sanitized():  # quarantine and shadow grow
+        assert daemon.memory_kib() <= memory + 1024
+
+
+def test_names_that_have_gone_leave_nothing(daemon):
+    def churn():
+        for i in range(2000):
+            path = daemon.path("names", f"n{i % 50}")
+            os.mkdir(path)
+            with open(os.path.join(path, "backlog"), "rb") as file:
+                file.read()
+            os.rmdir(path)
+    churn()
+    descriptors, memory = daemon.descriptors(), daemon.memory_kib()
+    for _ in range(ROUNDS):
+        churn()
+    assert daemon.descriptors() == descriptors
+    if not is_sanitized():
+        assert daemon.memory_kib() <= memory + 1024
+
+
+def test_large_messages_leave_nothing(daemon, name):
+    def churn():
+        for _ in range(100):
+            client, server = name.pair()
+            os.write(client, b"x" * 900_000)
+            close(client)
+            assert os.read(server, 1_000_000) == b"x" * 900_000
+            close(server)
+    churn()
+    memory = daemon.memory_kib()
+    for _ in range(ROUNDS):
+        churn()
+    if not is_sanitized():
+        assert daemon.memory_kib() <= memory + 2048
+
+
+def test_an_idle_flow_takes_little_memory(daemon, name):
+    if is_sanitized():
+        pytest.skip("a sanitizer's allocator says nothing about memory")
+    name.pair()
+    before = daemon.memory_kib()
+    for _ in range(AT_ONCE):
+        name.pair()
+    assert (daemon.memory_kib() - before) / AT_ONCE <= 16
+
+
+def test_file_ends_need_no_descriptor_of_the_daemon(daemon, name):
+    before = daemon.descriptors()
+    for _ in range(200):
+        name.pair()
+    assert daemon.descriptors() == before
+
+
+def limited_to_64_descriptors():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def exercise(pairs):
+    """Every flow still carries a message both ways."""
+    for client, server in pairs:
+        os.write(client, b"ping")
+        assert os.read(server, 10) == b"ping"
+        os.write(server, b"pong")
+        assert os.read(client, 10) == b"pong"
+
+
+def make_daemon_and_flows(fresh_daemon, count, **kwargs):
+    server = fresh_daemon(**kwargs).start()
+    name = server.name("n")
+    os.mkdir(name.path)
+    return server, name, [name.pair() for _ in range(count)]
+
+
+def test_with_64_descriptors_the_daemon_says_so_and_running_flows_go_on(fresh_daemon):
+    daemon, name, pairs = make_daemon_and_flows(fresh_daemon, 100, limits=limited_to_64_descriptors)
+    maps, errors = [], set()
+    for client, server in pairs:
+        try:
+            for fd in (client, server):
+                maps.append(os.open(daemon.path("flows", str(wire.flow_id(fd)), "tx"), os.O_RDWR))
+        except OSError as error:
+            errors.add(error.errno)
+    assert errors <= {errno.EMFILE, errno.ENFILE}
+    exercise(pairs)
+    more = name.pair()
+    exercise([more])
+    os.listdir(daemon.path("names"))
+    for fd in maps:
+        os.close(fd)
+    for pair in [*pairs, more]:
+        close(*pair)
+    wait_for(lambda: not daemon.flow_states(), "no flows")
+    daemon.stop()
+
+
+def test_with_little_memory_the_daemon_says_so_and_running_flows_go_on(fresh_daemon):
+    if is_sanitized():
+        pytest.skip("a sanitizer reserves terabytes: no limit of address space can be set")
+    daemon, name, pairs = make_daemon_and_flows(fresh_daemon, 20)
+    pid = daemon.process.pid
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (size + (20 << 20),) * 2)
+    name.set("depth", 64 << 20)
+    greedy = [name.pair(nonblock=True) for _ in range(10)]
+    errors, sent = set(), {}
+    for client, _ in greedy:
+        try:
+            while sum(sent.values()) < 400:
+                os.write(client, b"x" * 900_000)
+                sent[client] = sent.get(client, 0) + 1
+        except OSError as error:
+            errors.add(error.errno)
+    assert errors and errors <= {errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EDQUOT}
+    assert daemon.process.poll() is None
+    for client, server in greedy:
+        for _ in range(sent.get(client, 0)):
+            assert os.read(server, 1_000_000) == b"x" * 900_000
+    exercise(pairs)
+    for pair in [*pairs, *greedy]:
+        close(*pair)
+    wait_for(lambda: not daemon.flow_states(), "no flows")
+    daemon.stop()
+
+
+def test_the_daemons_limit_of_flows_is_enfile(fresh_daemon):
+    daemon = fresh_daemon("[limits.total]\nflows = 10\n").start()
+    name = daemon.name("n")
+    os.mkdir(name.path)
+    pairs = [name.pair() for _ in range(5)]
+    for path in (name.dial, name.accept):
+        with pytest.raises(OSError) as caught:
+            os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        assert caught.value.errno == errno.ENFILE
+    exercise(pairs)
+    close(*pairs.pop())
+    wait_for(lambda: len(daemon.flow_states()) == 8, "one flow gone")
+    pairs.append(name.pair())
+    exercise(pairs)
+    for pair in pairs:
+        close(*pair)
+    daemon.stop()
+
+
+def test_setting_up_a_flow_does_not_slow_down_with_their_number(daemon, name):
+    """Flat: the last hundred of many within a multiple of the first hundred."""
+    times = []
+    for _ in range(AT_ONCE):
+        start = time.perf_counter()
+        name.pair()
+        times.append(time.perf_counter() - start)
+    first, last = sorted(times[:100])[50], sorted(times[-100:])[50]
+    assert last < 5 * first
