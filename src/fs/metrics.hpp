@@ -9,6 +9,6 @@
 namespace flowfs::fs {
 
 std::string format_metrics(const Tree& tree, const registry::Registry& registry,
-                           const registry::Users& users);
+                           const registry::Users& users, std::uint64_t requests_held_back);
 
 }  // namespace flowfs::fs

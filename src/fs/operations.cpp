@@ -55,18 +55,24 @@ struct Tree::Operations {
     }
   }
 
-  static void init(void* /*tree*/, fuse_conn_info* connection) {
+  static void init(void* user_data, fuse_conn_info* connection) {
+    Tree& self = *static_cast<Tree*>(user_data);
     fuse_unset_feature_flag(connection, FUSE_CAP_ASYNC_DIO);
     fuse_unset_feature_flag(connection, FUSE_CAP_ATOMIC_O_TRUNC);
     for (const std::uint64_t wanted :
          {std::uint64_t{FUSE_CAP_POSIX_ACL}, std::uint64_t{FUSE_CAP_PARALLEL_DIROPS},
           std::uint64_t{FUSE_CAP_HANDLE_KILLPRIV_V2}, std::uint64_t{FUSE_CAP_CACHE_SYMLINKS},
-          std::uint64_t{FUSE_CAP_PASSTHROUGH}, std::uint64_t{FUSE_CAP_NO_EXPORT_SUPPORT}}) {
+          std::uint64_t{FUSE_CAP_NO_EXPORT_SUPPORT}}) {
       if ((connection->capable_ext & wanted) != 0) {
         fuse_set_feature_flag(connection, wanted);
       }
     }
-    connection->max_backing_stack_depth = 1;
+    self.passthrough_ =
+        self.passthrough_wanted_ && (connection->capable_ext & FUSE_CAP_PASSTHROUGH) != 0;
+    if (self.passthrough_) {
+      fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH);
+      connection->max_backing_stack_depth = 1;
+    }
     connection->max_write = 1 << 20;
   }
 

@@ -19,13 +19,14 @@ class Server::Impl {
  public:
   Impl(Loop& loop, registry::Registry& registry, registry::Users& users)
       : loop_(loop),
+        registry_(registry),
+        users_(users),
         tree_(loop, registry, users,
               {.version = [this] { return version_text(); },
-               .metrics = [this, &registry,
-                           &users] { return format_metrics(tree_, registry, users); }}) {}
+               .metrics = [this] { return metrics_text(); }}) {}
 
   Status mount(const Options& options, std::function<void()> on_gone) {
-    passthrough_wanted_ = options.passthrough;
+    tree_.want_passthrough(options.passthrough);
     tree_.set_name_defaults(options.name_defaults);
     for (const DeclaredName& declared : options.names) {
       if (Status status = tree_.declare(declared); !status) {
@@ -44,6 +45,9 @@ class Server::Impl {
 
   void reconfigure(const Options& options) {
     tree_.set_name_defaults(options.name_defaults);
+    if (session_) {
+      session_->throttle().set_rate(options.requests_per_second);
+    }
     for (const DeclaredName& declared : options.names) {
       const Status status = tree_.declare(declared);
       if (!status && status.error().error != EEXIST) {
@@ -62,7 +66,7 @@ class Server::Impl {
     }
   }
 
-  [[nodiscard]] bool passthrough() const { return session_ && session_->passthrough(); }
+  [[nodiscard]] bool passthrough() const { return tree_.passthrough(); }
 
  private:
   std::string version_text() const {
@@ -72,12 +76,18 @@ class Server::Impl {
         loop_.futex_in_ring() ? "io_uring" : "threads", fuse_pkgversion(), Loop::ring_version());
   }
 
+  std::string metrics_text() const {
+    const std::uint64_t held_back = session_ ? session_->throttle().held_back() : 0;
+    return format_metrics(tree_, registry_, users_, held_back);
+  }
+
   static constexpr int kTreeVersion = 1;  // of the files and their meaning
 
   Loop& loop_;
+  registry::Registry& registry_;
+  registry::Users& users_;
   Tree tree_;
   std::unique_ptr<Session> session_;
-  bool passthrough_wanted_ = true;
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -37,6 +37,8 @@ struct Options {
   bool passthrough = true;  // map tx and rx through the mount where the kernel can
   registry::NameSettings name_defaults;
   std::vector<DeclaredName> names;
+  // Of one uid other than root, for what is over it waits; registry::kUnlimited for none.
+  std::uint64_t requests_per_second = 200'000;
   std::size_t hot_ring_bytes = 28672;  // of each new segment; 4 KiB less than a multiple of 4 KiB
 };
 

@@ -52,7 +52,7 @@ Result<std::unique_ptr<Session>> Session::mount(Loop& loop, Tree& tree, const Op
     fuse_session_destroy(*raw);
     return fail(error, "mounting");
   }
-  std::unique_ptr<Session> session(new Session(*raw, std::move(on_gone)));
+  std::unique_ptr<Session> session(new Session(loop, *raw, options, std::move(on_gone)));
   const int fd = fuse_session_fd(*raw);
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
@@ -71,16 +71,25 @@ Session::~Session() {
   fuse_session_destroy(session_);
 }
 
-bool Session::passthrough() const { return false; }
+Session::Session(Loop& loop, fuse_session* session, const Options& options,
+                 std::function<void()> on_gone)
+    : session_(session),
+      on_gone_(std::move(on_gone)),
+      throttle_(loop, options.requests_per_second,
+                [this](std::span<const std::byte> request) { deliver(request); }) {}
+
+void Session::deliver(std::span<const std::byte> request) {
+  fuse_buf buffer{};
+  buffer.mem = const_cast<std::byte*>(request.data());  // libfuse reads it only
+  buffer.size = request.size();
+  fuse_session_process_buf(session_, &buffer);
+}
 
 void Session::read_next() { reader_.read(*buffer_, buffer_); }
 
 void Session::on_request(std::int32_t result) {
   if (result > 0) {
-    fuse_buf buffer{};
-    buffer.mem = buffer_->data();
-    buffer.size = static_cast<std::size_t>(result);
-    fuse_session_process_buf(session_, &buffer);
+    throttle_.admit({buffer_->data(), static_cast<std::size_t>(result)});
   } else if (result != -EINTR && result != -EAGAIN && result != -ENOENT) {
     // ENODEV: unmounted or aborted. (ENOENT: a request was interrupted before we could read it.)
     log::notice("the mount has gone: error=\"{}\"", Failure{-result, "reading"}.message());

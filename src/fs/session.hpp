@@ -12,6 +12,7 @@
 #include "base/loop.hpp"
 #include "fs/fuse_api.hpp"
 #include "fs/server.hpp"
+#include "fs/throttle.hpp"
 
 namespace flowfs::fs {
 
@@ -27,17 +28,17 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   [[nodiscard]] fuse_session* raw() const { return session_; }
-  // Whether the kernel agreed at INIT to map files of ours through to memfds.
-  [[nodiscard]] bool passthrough() const;
+  [[nodiscard]] Throttle& throttle() { return throttle_; }
 
  private:
-  Session(fuse_session* session, std::function<void()> on_gone)
-      : session_(session), on_gone_(std::move(on_gone)) {}
+  Session(Loop& loop, fuse_session* session, const Options& options, std::function<void()> on_gone);
   void read_next();
+  void deliver(std::span<const std::byte> request);
   void on_request(std::int32_t result);
 
   fuse_session* session_;
   std::function<void()> on_gone_;
+  Throttle throttle_;
   std::shared_ptr<std::vector<std::byte>> buffer_;
   Loop::Reader reader_;
 };

@@ -40,6 +40,10 @@ class Tree {
   // The session whose kernel caches are told of changes; null when there is none (any more).
   void set_session(fuse_session* session) { session_ = session; }
 
+  // Whether files of ours are mapped through to memfds: wanted, and agreed by the kernel at INIT.
+  void want_passthrough(bool wanted) { passthrough_wanted_ = wanted; }
+  [[nodiscard]] bool passthrough() const { return passthrough_; }
+
   [[nodiscard]] const RequestCounters& counters() const { return counters_; }
   [[nodiscard]] const Parking& parking() const { return parking_; }
   [[nodiscard]] std::size_t open_files() const { return files_.size(); }
@@ -73,6 +77,8 @@ class Tree {
   FlowsFolder flows_;
   UsersFolder users_;
   fuse_session* session_ = nullptr;
+  bool passthrough_wanted_ = true;
+  bool passthrough_ = false;
 };
 
 }  // namespace flowfs::fs
