@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# `cmake --install build/release`: programs, manual pages, completion, systemd unit, configuration.
-
-install(TARGETS flowfsd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
+# What `cmake --install` puts beside the programs: manual pages, completion, systemd unit, configuration.
 
 file(GLOB man_pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/man/*.[1-8])
 foreach(page IN LISTS man_pages)
