@@ -105,6 +105,7 @@ class FutexPool::Group {
 
   void serve() {
     while (true) {
+      Waits over;
       Waits waits;
       std::uint32_t changes = 0;
       {
@@ -112,28 +113,36 @@ class FutexPool::Group {
         if (stopping_) {
           return;
         }
+        over.swap(removed_);  // this thread looks at none of their words now
         waits = waits_;
         changes = changes_.load(std::memory_order_acquire);  // pairs with the release in tell()
       }
+      hand_over(std::move(over));
       const int woken = sleep(waits, changes);
-      Waits over;
-      {
-        const std::lock_guard lock(mutex_);
-        over.swap(removed_);
-        for (std::size_t i = 0; i < waits.size(); ++i) {
-          Wait& wait = *waits[i];
-          // relaxed: only decides that somebody looks at the word again, with an order of his own.
-          const bool differs = wait.word->load(std::memory_order_relaxed) != wait.expected;
-          if ((differs || woken == kAll || std::cmp_equal(woken, i)) &&
-              wait.position_ != Wait::kNowhere) {
-            over.push_back(take_out(wait));
-          }
-        }
-      }
+      over = take_ended(waits, woken);
       waits.clear();  // so that the last reference to a wait never dies here
-      if (!over.empty()) {
-        deliver_(std::move(over));
+      hand_over(std::move(over));
+    }
+  }
+
+  Waits take_ended(const Waits& waits, int woken) {
+    Waits ended;
+    const std::lock_guard lock(mutex_);
+    for (std::size_t i = 0; i < waits.size(); ++i) {
+      Wait& wait = *waits[i];
+      // relaxed: only decides that somebody looks at the word again, with an order of his own.
+      const bool differs = wait.word->load(std::memory_order_relaxed) != wait.expected;
+      if ((differs || woken == kAll || std::cmp_equal(woken, i)) &&
+          wait.position_ != Wait::kNowhere) {
+        ended.push_back(take_out(wait));
       }
+    }
+    return ended;
+  }
+
+  void hand_over(Waits waits) {
+    if (!waits.empty()) {
+      deliver_(std::move(waits));
     }
   }
 
@@ -144,7 +153,7 @@ class FutexPool::Group {
   FutexWord changes_{0};
   std::mutex mutex_;
   Waits waits_;            // under mutex_
-  Waits removed_;          // under mutex_; this thread may still be looking at their words
+  Waits removed_;          // under mutex_; the thread may still be looking at their words
   bool stopping_ = false;  // under mutex_
   std::thread thread_;     // last: it uses all the others
 };

@@ -18,6 +18,7 @@
 #include <liburing.h>
 
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "base/futex_pool.hpp"
@@ -145,6 +146,7 @@ class Loop::Impl {
   void make_space(unsigned entries);
   void submit_prepared();
   void enter(Instant until);
+  void sleep(std::optional<Clock::duration> longest);
   void collect();
   void serve() noexcept;
   void finish(RingOperation& operation, std::int32_t result);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // How requests reach the kernel and come back (see loop_impl.hpp).
 #include <algorithm>
+#include <optional>
 
 #include "base/loop_impl.hpp"
 
@@ -122,26 +123,32 @@ void Loop::Impl::enter(Instant until) {
   prepare_cancellations();
   prepare_queued();
   const bool more = posted_by_self_ || !completions_.empty();
-  const auto wait = more || until == Instant::min() ? Clock::duration(0)
-                    : until == kNever               ? Clock::duration::max()
-                                                    : until - Clock::now();
-  if (wait <= Clock::duration(0)) {
+  const Instant now = until == kNever ? Instant() : Clock::now();
+  if (more || until <= now) {
     submit_prepared();
   } else {
-    const auto seconds = std::chrono::floor<std::chrono::seconds>(wait);
-    __kernel_timespec limit{.tv_sec = seconds.count(), .tv_nsec = (wait - seconds).count()};
-    io_uring_cqe* first = nullptr;
-    const int result = io_uring_submit_and_wait_timeout(
-        &ring_, &first, 1, until == kNever ? nullptr : &limit, nullptr);
-    FLOWFS_CHECK(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY ||
-                 result == -EAGAIN);
-    collect();
+    sleep(until == kNever ? std::nullopt : std::optional(until - now));
   }
   // No callback runs while an entry of the submission queue waits for the kernel: it could close
   // the descriptor.
   while (io_uring_sq_ready(&ring_) > 0) {
     submit_prepared();
   }
+}
+
+void Loop::Impl::sleep(std::optional<Clock::duration> longest) {
+  __kernel_timespec limit{};
+  if (longest) {
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(*longest);
+    limit.tv_sec = seconds.count();
+    limit.tv_nsec = (*longest - seconds).count();
+  }
+  io_uring_cqe* first = nullptr;
+  const int result =
+      io_uring_submit_and_wait_timeout(&ring_, &first, 1, longest ? &limit : nullptr, nullptr);
+  FLOWFS_CHECK(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY ||
+               result == -EAGAIN);
+  collect();
 }
 
 void Loop::Impl::collect() {
