@@ -18,6 +18,7 @@ class AttributeFile : public File {
   void read(Request request, std::size_t size, const Transfer& transfer) override;
   // EINVAL at any offset but 0 (O_APPEND: offsets mean nothing), and for values that do not parse.
   void write(Request request, std::span<const std::byte> data, const Transfer& transfer) override;
+  [[nodiscard]] bool has_locks() const override { return true; }
 
  private:
   Folder& folder_;

@@ -40,6 +40,8 @@ class File {
   virtual void flush(Request request, std::uint64_t lock_owner);
   // Ready events now, as poll(2) names them.
   virtual unsigned ready();
+  // Whether it can be locked (flock, fcntl); else ENOLCK.
+  [[nodiscard]] virtual bool has_locks() const { return false; }
   // Somebody began to wait for `ready()` to change.
   virtual void watched() {}
 

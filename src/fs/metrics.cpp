@@ -84,6 +84,8 @@ std::string format_metrics(const Tree& tree, const registry::Registry& registry,
               tree.open_files());
   text.single("flowfs_waiting_requests", "Requests that wait (reads, writes, opens).", Type::gauge,
               tree.parking().count());
+  text.single("flowfs_locked_ranges", "Ranges of attribute files that are locked.", Type::gauge,
+              tree.locks().range_count());
   text.single("flowfs_interrupted_total", "Waits that a signal ended.", Type::counter,
               tree.parking().interrupted());
   text.single("flowfs_events_total", "Lines written to events.", Type::counter,

@@ -266,15 +266,42 @@ struct Tree::Operations {
   }
 
   static void flush(fuse_req_t raw, fuse_ino_t /*ino*/, fuse_file_info* info) {
-    tree(raw).counters_.asked(Op::flush);
-    FileTable::from_handle(info->fh)->flush({raw, Op::flush}, info->lock_owner);
+    Tree& self = tree(raw);
+    self.counters_.asked(Op::flush);
+    File& file = *FileTable::from_handle(info->fh);
+    self.locks_.flushed(file, info->lock_owner);
+    file.flush({raw, Op::flush}, info->lock_owner);
   }
 
   static void release(fuse_req_t raw, fuse_ino_t /*ino*/, fuse_file_info* info) {
     Tree& self = tree(raw);
     self.counters_.asked(Op::release);
-    self.files_.remove(FileTable::from_handle(info->fh));
+    File* file = FileTable::from_handle(info->fh);
+    self.locks_.released(*file);
+    self.files_.remove(file);
     fuse_reply_err(raw, 0);
+  }
+
+  static void flock(fuse_req_t raw, fuse_ino_t /*ino*/, fuse_file_info* info, int operation) {
+    Tree& self = tree(raw);
+    self.counters_.asked(Op::lock);
+    self.locks_.flock({raw, Op::lock}, *FileTable::from_handle(info->fh), info->lock_owner,
+                      operation);
+  }
+
+  static void setlk(fuse_req_t raw, fuse_ino_t /*ino*/, fuse_file_info* info, struct flock* wanted,
+                    int may_wait) {
+    Tree& self = tree(raw);
+    self.counters_.asked(Op::lock);
+    self.locks_.set({raw, Op::lock}, *FileTable::from_handle(info->fh), info->lock_owner, *wanted,
+                    may_wait != 0);
+  }
+
+  static void getlk(fuse_req_t raw, fuse_ino_t /*ino*/, fuse_file_info* info,
+                    struct flock* wanted) {
+    Tree& self = tree(raw);
+    self.counters_.asked(Op::lock);
+    self.locks_.get({raw, Op::lock}, *FileTable::from_handle(info->fh), info->lock_owner, *wanted);
   }
 
   static void opendir(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* info) {
@@ -456,6 +483,9 @@ fuse_lowlevel_ops Tree::operations() {
   table.write = Operations::write;
   table.flush = Operations::flush;
   table.release = Operations::release;
+  table.flock = Operations::flock;
+  table.setlk = Operations::setlk;
+  table.getlk = Operations::getlk;
   table.opendir = Operations::opendir;
   table.readdir = Operations::readdir;
   table.readdirplus = Operations::readdirplus;

@@ -101,7 +101,7 @@ Parked Parking::remove(Parked& parked) {
 void Parking::expire() {
   const Instant now = Clock::now();
   while (!due_.empty() && due_.front()->deadline <= now) {
-    cancel(*due_.front(), EINTR);
+    cancel(*due_.front(), due_.front()->late_error);
   }
   if (!due_.empty()) {
     timer_.arm(due_.front()->deadline);

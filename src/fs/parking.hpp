@@ -4,7 +4,8 @@
 // Threads: the loop's.
 // Invariants:
 //   1. A parked request is in exactly one Waits and is answered exactly once: by whoever completes
-//      it, by an interrupt (EINTR, at once), by its deadline (EINTR), or at the end (abort_all).
+//      it, by an interrupt (EINTR, at once), by its deadline (late_error), or at the end
+//      (abort_all).
 //   2. Each is charged to its caller as Resource::held and gives the charge back when it leaves.
 //   3. Nothing parks longer than the kernel's limit for FUSE requests, which would abort the mount.
 #pragma once
@@ -35,6 +36,7 @@ struct Parked {
   std::vector<std::byte> data{};  // write: the message
   Node node{};                    // open: what is opened
   int flags = 0;                  // open: how
+  int late_error = EINTR;         // the answer at the deadline
 
   // Set by Parking.
   registry::Charge held{};

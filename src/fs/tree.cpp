@@ -42,6 +42,7 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
            RootFolder::Texts texts)
     : replies_(counters_),
       parking_(loop, users, replies_, longest_park()),
+      locks_(parking_, replies_),
       files_(users),
       ends_(loop, registry, users, parking_, files_, events_, replies_),
       root_(events_, files_, parking_, replies_, std::move(texts)),
@@ -66,6 +67,7 @@ Tree::~Tree() {
 
 void Tree::abort_all(int error) {
   ends_.abort_all(error);
+  locks_.abort_all(error);
   files_.clear();  // streams answer their readers as they go
 }
 

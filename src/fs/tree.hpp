@@ -14,6 +14,7 @@
 #include "fs/event_log.hpp"
 #include "fs/file_table.hpp"
 #include "fs/flows_folder.hpp"
+#include "fs/lock_requests.hpp"
 #include "fs/meta.hpp"
 #include "fs/names_folder.hpp"
 #include "fs/node.hpp"
@@ -46,6 +47,7 @@ class Tree {
 
   [[nodiscard]] const RequestCounters& counters() const { return counters_; }
   [[nodiscard]] const Parking& parking() const { return parking_; }
+  [[nodiscard]] const LockTable& locks() const { return locks_.table(); }
   [[nodiscard]] std::size_t open_files() const { return files_.size(); }
   [[nodiscard]] std::uint64_t events_published() const { return events_.published(); }
 
@@ -70,6 +72,7 @@ class Tree {
   Instances instances_;
   EventLog events_;
   Parking parking_;
+  LockRequests locks_;
   FileTable files_;
   Ends ends_;
   RootFolder root_;
