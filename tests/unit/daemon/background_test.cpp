@@ -64,10 +64,7 @@ TEST(Background, a_daemon_that_dies_or_ends_before_it_is_ready_is_a_failure) {
               return 0;
             }),
             1);
-  EXPECT_EQ(run([] {
-              return Background::enter().has_value() ? 0 : 1;
-            }),
-            1);
+  EXPECT_EQ(run([] { return Background::enter().has_value() ? 0 : 1; }), 1);
 }
 
 bool is_null(int fd) {

@@ -183,6 +183,12 @@ TEST(Config, a_text_that_is_not_toml_names_the_line) {
   EXPECT_THAT(bad("[daemon]\nmount = \n"), ElementsAre(testing::StartsWith("f:2: ")));
 }
 
+TEST(Config, what_the_parser_would_stumble_over_is_refused_like_the_rest) {
+  EXPECT_THAT(bad("\n[@limits]\n"), ElementsAre(testing::StartsWith("f:2: ")));
+  EXPECT_THAT(bad("[limits\xD0\x8B]\n"), ElementsAre(HasSubstr("f:1: a character that is not")));
+  EXPECT_EQ(good("[daemon]\nmount = '/run/\xC3\xA9' # \xC3\xA9\n").mount, "/run/\xC3\xA9");
+}
+
 TEST(Config, a_key_given_twice_is_refused) {
   EXPECT_THAT(bad("[daemon]\ngroup = 'a'\ngroup = 'b'\n"), SizeIs(1));
 }
