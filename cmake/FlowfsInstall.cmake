@@ -15,8 +15,15 @@ if(NOT systemd_units)
   set(systemd_units lib/systemd/system)
 endif()
 string(REGEX REPLACE "^/(usr/)?" "" systemd_units "${systemd_units}")
-configure_file(${CMAKE_SOURCE_DIR}/config/flowfsd.service.in ${CMAKE_BINARY_DIR}/flowfsd.service @ONLY)
+# Written when installing, as only then the prefix is certain (cmake --install --prefix).
+install(CODE "
+  set(sbindir \"\${CMAKE_INSTALL_PREFIX}/sbin\")
+  configure_file(\"${CMAKE_SOURCE_DIR}/config/flowfsd.service.in\" \"${CMAKE_BINARY_DIR}/flowfsd.service\" @ONLY)")
 install(FILES ${CMAKE_BINARY_DIR}/flowfsd.service DESTINATION ${systemd_units})
 install(FILES ${CMAKE_SOURCE_DIR}/config/flowfs.sysusers DESTINATION lib/sysusers.d RENAME flowfs.conf)
 
-install(FILES ${CMAKE_SOURCE_DIR}/config/flowfsd.toml DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/flowfs)
+# Where the daemon looks for it whatever the prefix. One that is there has been edited, perhaps.
+install(CODE "
+  if(NOT EXISTS \"\$ENV{DESTDIR}/etc/flowfs/flowfsd.toml\")
+    file(INSTALL DESTINATION /etc/flowfs TYPE FILE FILES \"${CMAKE_SOURCE_DIR}/config/flowfsd.toml\")
+  endif()")
