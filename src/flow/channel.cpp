@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "flow/channel.hpp"
 
-#include <algorithm>
+#include <utility>
 
 #include "base/result.hpp"
+#include "flow/mapped.hpp"
 
 namespace flowfs::flow {
 
@@ -14,26 +15,42 @@ Channel::~Channel() = default;
 WriteOutcome Channel::write(Side side, std::span<const std::byte> message) {
   FLOWFS_CHECK(!message.empty());
   Direction& direction = from(side);
+  if (is_corrupt()) {
+    return WriteOutcome::corrupt;
+  }
+  if (is_mapped(side)) {
+    return WriteOutcome::busy;
+  }
   if (!direction.writer_open || !direction.reader_open) {
     return WriteOutcome::closed;
   }
   if (message.size() > limits_.mtu_bytes) {
     return WriteOutcome::too_long;
   }
+  if (is_mapped(other(side))) {
+    return mapped_->write(side, message);
+  }
   if (!has_room(direction, message.size())) {
     return WriteOutcome::full;
   }
   direction.queue.push(message);
-  ++direction.stats.messages;
-  ++direction.stats.copies;
-  direction.stats.bytes += message.size();
+  direction.count(message.size());
   return WriteOutcome::ok;
 }
 
 Channel::Front Channel::front(Side to) {
   const Direction& direction = from(other(to));
+  if (is_corrupt()) {
+    return {.outcome = ReadOutcome::corrupt, .rest = {}, .begun = false};
+  }
+  if (is_mapped(to)) {
+    return {.outcome = ReadOutcome::busy, .rest = {}, .begun = false};
+  }
   if (!direction.reader_open) {
     return {.outcome = ReadOutcome::end, .rest = {}, .begun = false};
+  }
+  if (is_mapped(other(to))) {
+    return mapped_->front(to);
   }
   if (!direction.queue.empty()) {
     return {.outcome = ReadOutcome::ok,
@@ -45,30 +62,58 @@ Channel::Front Channel::front(Side to) {
           .begun = false};
 }
 
-void Channel::consume(Side to, std::size_t bytes) { from(other(to)).queue.consume(bytes); }
+void Channel::consume(Side to, std::size_t bytes) {
+  if (is_mapped(other(to))) {
+    mapped_->consume(to, bytes);
+  } else {
+    from(other(to)).queue.consume(bytes);
+  }
+}
 
-void Channel::shutdown_write(Side side) { from(side).writer_open = false; }
+void Channel::shutdown_write(Side side) {
+  if (std::exchange(from(side).writer_open, false) && mapped_ != nullptr) {
+    mapped_->writer_closed(side);
+  }
+}
 
 void Channel::shutdown_read(Side side) {
   Direction& direction = from(other(side));
-  direction.reader_open = false;
   direction.queue.clear();
+  if (std::exchange(direction.reader_open, false) && mapped_ != nullptr) {
+    mapped_->reader_closed(side);
+  }
 }
 
 void Channel::close(Side side) {
+  const bool first = !std::exchange(ends_closed_[static_cast<std::size_t>(side)], true);
   shutdown_write(side);
   shutdown_read(side);
+  if (first && mapped_ != nullptr) {
+    mapped_->closed(side);
+  }
 }
 
 bool Channel::is_closed(Side side) const {
   return !from(side).writer_open && !from(other(side)).reader_open;
 }
 
-bool Channel::readable(Side side) { return front(side).outcome != ReadOutcome::empty; }
+bool Channel::readable(Side side) {
+  if (!is_corrupt() && from(other(side)).reader_open &&
+      (is_mapped(side) || is_mapped(other(side)))) {
+    return mapped_->readable(side);
+  }
+  return front(side).outcome != ReadOutcome::empty;
+}
 
 bool Channel::writable(Side side) {
   const Direction& direction = from(side);
-  return !direction.writer_open || !direction.reader_open || has_room(direction, limits_.mtu_bytes);
+  if (is_corrupt() || !direction.writer_open || !direction.reader_open) {
+    return true;
+  }
+  if (is_mapped(side) || is_mapped(other(side))) {
+    return mapped_->writable(side);
+  }
+  return has_room(direction, limits_.mtu_bytes);
 }
 
 std::size_t Channel::queued_bytes(Side side) const { return from(side).queue.payload_bytes(); }
@@ -78,6 +123,69 @@ const DirectionStats& Channel::stats(Side side) const { return from(side).stats;
 bool Channel::has_room(const Direction& direction, std::size_t bytes) const {
   const std::size_t queued = direction.queue.payload_bytes();
   return queued == 0 || (queued <= limits_.depth_bytes && bytes <= limits_.depth_bytes - queued);
+}
+
+// --- mapped mode
+// -----------------------------------------------------------------------------------
+
+Result<std::size_t> Channel::segment_bytes(const Limits& limits, std::size_t hot_ring_bytes) {
+  const auto geometry = pool::Geometry::plan(limits.mtu_bytes, limits.depth_bytes, hot_ring_bytes);
+  if (!geometry) {
+    return std::unexpected(geometry.error());
+  }
+  return geometry->segment_bytes();
+}
+
+Status Channel::make_segments(const MappedSetup& setup) {
+  if (mapped_ != nullptr) {
+    return mapped_->ensure_segments();
+  }
+  auto made = Mapped::make(*this, setup);
+  if (!made) {
+    return std::unexpected(made.error());
+  }
+  mapped_ = std::move(*made);
+  return {};
+}
+
+Result<SegmentView> Channel::segment(Side side) const {
+  return mapped_ == nullptr ? fail(ENOENT, "segment") : mapped_->segment(side);
+}
+
+Result<flowfs_attach> Channel::attach(Side side) {
+  if (mapped_ == nullptr) {
+    return fail(ENOENT, "segment");
+  }
+  if (ends_closed_[static_cast<std::size_t>(side)]) {
+    return fail(EPIPE, "attach");
+  }
+  return mapped_->attach(side);
+}
+
+Status Channel::detach(Side side) {
+  return is_mapped(side) ? mapped_->detach(side) : fail(EINVAL, "detach");
+}
+
+bool Channel::is_mapped(Side side) const { return mapped_ != nullptr && mapped_->is_mapped(side); }
+
+bool Channel::is_corrupt() const { return mapped_ != nullptr && mapped_->is_corrupt(); }
+
+void Channel::set_state(Side side, std::uint32_t state) {
+  if (mapped_ != nullptr) {
+    mapped_->set_state(side, state);
+  }
+}
+
+void Channel::wait_for(Side side, Interest interest) {
+  if (mapped_ != nullptr) {
+    mapped_->wait_for(side, interest);
+  }
+}
+
+void Channel::stop_waiting(Side side) {
+  if (mapped_ != nullptr) {
+    mapped_->stop_waiting(side);
+  }
 }
 
 }  // namespace flowfs::flow

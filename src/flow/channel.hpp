@@ -10,17 +10,23 @@
 // Errors: outcomes. What is in a segment that a client could ever write is input (threats.md R1,
 // R2). Units: bytes. Invariants:
 //   1. A message leaves a direction exactly as it was written, once, in order.
-//   2. queued_bytes(from) <= max(depth, one message).
+//   2. queued_bytes(from) <= max(depth, one message); after detach(from) also what its lane held.
 //   3. After close(side) nothing is read from what that side maps but the records that were
 //   committed
 //      before, and nothing is written to it.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
+#include "base/loop.hpp"
+#include "base/result.hpp"
 #include "flow/message_queue.hpp"
+#include "pool/segment.hpp"
+#include "pool/status.hpp"
 
 namespace flowfs::flow {
 
@@ -55,6 +61,49 @@ struct DirectionStats {
   std::uint64_t copies = 0;  // between the sender's commit and the receiver's view
 };
 
+class Channel;
+class Mapped;
+
+// Who hears that a mapped peer has done something. Called from the loop, never from inside a call.
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  // What a file end of this channel waited for may be there. One call for each wait_for(): whoever
+  // still waits after looking says so again. The channel may be destroyed by the call.
+  virtual void on_mapped_peer_activity(Channel& channel) = 0;
+};
+
+// What is told to the peer of an end that can be mapped.
+struct EndIdentity {
+  std::uint64_t flow = 0;  // as in flows/ID
+  uid_t uid = 0;
+  gid_t gid = 0;
+  pid_t pid = 0;
+  // Of the end's uid; outlives the channel. Null for an end that has closed already: it gets no
+  // slot.
+  pool::StatusFile* status = nullptr;
+};
+
+struct MappedSetup {
+  Loop* loop = nullptr;  // outlive the channel
+  Listener* listener = nullptr;
+  std::array<EndIdentity, 2> ends;  // by Side
+  std::size_t hot_ring_bytes = FLOWFS_HOT_RING_DEFAULT_BYTES;
+};
+
+// What fs registers as the backing of tx (the end's own) and rx (the peer's).
+struct SegmentView {
+  int fd = -1;  // stays open while this generation is the present one
+  pool::Generation generation{};
+  std::size_t bytes = 0;
+};
+
+// What a parked request waits for.
+struct Interest {
+  bool data = false;           // a message or end of file
+  std::size_t room_bytes = 0;  // room for a message of this length; 0: not waited for
+};
+
 class Channel {
  public:
   explicit Channel(Limits limits);
@@ -85,17 +134,61 @@ class Channel {
   // Room for one message of any legal length, or writing would fail at once.
   [[nodiscard]] bool writable(Side side);
 
-  [[nodiscard]] std::size_t queued_bytes(
-      Side from) const;  // private memory held for what `from` sent
+  // Private memory held for what `from` sent, but for one message that is being read from a lane.
+  [[nodiscard]] std::size_t queued_bytes(Side from) const;
   [[nodiscard]] const DirectionStats& stats(Side from) const;
   [[nodiscard]] const Limits& limits() const { return limits_; }
 
+  // --- mapped mode -------------------------------------------------------------------------------
+  // Bytes of one end's segment, to be charged before make_segments(). Errors: EINVAL for limits
+  // that cannot be laid out.
+  static Result<std::size_t> segment_bytes(const Limits& limits, std::size_t hot_ring_bytes);
+
+  // At the first opening of tx or rx: both ends' segments and status slots. Changes nothing else.
+  // Once they were made, later calls only replace a segment that a detach took away (and ignore
+  // `setup`). Errors: those of memfd_create, fallocate and mmap; ENFILE no status slot.
+  Status make_segments(const MappedSetup& setup);
+  [[nodiscard]] bool has_segments() const { return mapped_ != nullptr; }
+  // The present segment of `side`. A new generation is a new backing, under a new inode. Errors:
+  // ENOENT none (make_segments() makes it).
+  [[nodiscard]] Result<SegmentView> segment(Side side) const;
+
+  // FLOWFS_IOC_ATTACH. EBUSY already in mapped mode; EPROTO poisoned; ENOENT no segments; EPIPE
+  // closed; EAGAIN messages written before still wait for room in this end's lane, or its mapped
+  // peer still reads the segment before: wait_for() room, then try again. Parked requests of the
+  // file side are the caller's to end (EBUSY). attach() and detach() forget what both ends waited
+  // for: look again afterwards, and wait_for() again.
+  Result<flowfs_attach> attach(Side side);
+  // The attached tx was closed. What the end had committed stays readable; the segment is given up.
+  // Errors: EINVAL not mapped; as make_segments where the peer is mapped and needs a new one (the
+  // channel is poisoned then).
+  Status detach(Side side);
+  [[nodiscard]] bool is_mapped(Side side) const;
+  [[nodiscard]] bool is_corrupt() const;
+
+  // The end's state as FLOWFS_STATE_*, for its own slot and its peer's. No effect without segments.
+  void set_state(Side side, std::uint32_t state);
+
+  // Arms a wait on the mapped peer of `side` that ends in one on_mapped_peer_activity(), also where
+  // what is waited for is there already. Adds to an earlier interest. Nothing is armed where
+  // the peer is in file mode: then the caller itself sees all that happens. An
+  // end that is mapped itself (poll on its message file) hears its peer only if the program has
+  // set its own sleep word, as docs/dataplane.md says.
+  void wait_for(Side side, Interest interest);
+  void stop_waiting(Side side);
+
  private:
+  friend class Mapped;
   struct Direction {
     MessageQueue queue;
     bool writer_open = true;
     bool reader_open = true;
     DirectionStats stats;
+    void count(std::size_t message_bytes) {
+      ++stats.messages;
+      ++stats.copies;
+      stats.bytes += message_bytes;
+    }
   };
   Direction& from(Side side) { return directions_[static_cast<std::size_t>(side)]; }
   [[nodiscard]] const Direction& from(Side side) const {
@@ -104,7 +197,9 @@ class Channel {
   [[nodiscard]] bool has_room(const Direction& direction, std::size_t bytes) const;
 
   Limits limits_;
-  Direction directions_[2];
+  std::array<Direction, 2> directions_;
+  std::array<bool, 2> ends_closed_{};
+  std::unique_ptr<Mapped> mapped_;
 };
 
 }  // namespace flowfs::flow

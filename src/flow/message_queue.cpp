@@ -64,8 +64,12 @@ void MessageQueue::clear() {
 
 std::size_t MessageQueue::front_length() const {
   FLOWFS_CHECK(count_ != 0);
+  return length_at(head_);
+}
+
+std::size_t MessageQueue::length_at(std::size_t offset) const {
   Length length = 0;
-  std::memcpy(&length, buffer_.get() + head_, sizeof length);
+  std::memcpy(&length, buffer_.get() + offset, sizeof length);
   return length;
 }
 

@@ -42,10 +42,26 @@ class MessageQueue {
   void pop();
   void clear();
 
+  // Calls `each(whole message)` from the first to the last while it returns true; returns whether
+  // it always did.
+  template <typename F>
+  bool visit(F&& each) const {
+    std::size_t at = head_;
+    for (std::size_t i = 0; i < count_; ++i) {
+      const std::size_t length = length_at(at);
+      if (!each(std::span<const std::byte>{buffer_.get() + at + sizeof(Length), length})) {
+        return false;
+      }
+      at += sizeof(Length) + length;
+    }
+    return true;
+  }
+
   [[nodiscard]] std::size_t memory_bytes() const { return capacity_; }
 
  private:
   using Length = std::uint32_t;
+  [[nodiscard]] std::size_t length_at(std::size_t offset) const;
   [[nodiscard]] std::size_t front_length() const;
   void make_room(std::size_t bytes);
 

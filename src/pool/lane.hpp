@@ -109,7 +109,9 @@ class LaneReader {
   // The writer has lost the segment: nothing at or behind this hot position exists.
   void set_end(std::uint64_t hot) { end_ = hot; }
   [[nodiscard]] const Position& position() const { return position_; }
-  [[nodiscard]] std::uint64_t hot_ring_bytes() const { return geometry_.hot_bytes; }
+  // The position behind the record peeked.
+  [[nodiscard]] const Position& behind_record() const { return next_; }
+  [[nodiscard]] const Geometry& geometry() const { return geometry_; }
 
  private:
   Outcome poison();
@@ -137,9 +139,24 @@ class LaneReader {
   Position next_;
 };
 
-// Walks the committed records from the reader's position and says where the lane ends: at the first
-// commit word that is 0. Nothing: a record on the way is corrupt.
-std::optional<std::uint64_t> find_lane_end(LaneReader reader);
+// Steps through all that is committed now, as nothing but an end of the walk, not of the lane: an
+// honest lane holds less than a ring of either kind, so a walk that passes more is `corrupt`.
+// Bounds both the time and the memory that a lying writer can cost.
+class LaneWalk {
+ public:
+  explicit LaneWalk(LaneReader& reader);
+  // Steps over the record of the call before and peeks at the next.
+  LaneReader::Outcome next(LaneReader::Record& record);
+
+ private:
+  LaneReader* reader_;
+  std::uint64_t begin_hot_;
+  std::uint64_t begin_bulk_;
+  bool begun_ = false;
+};
+
+// Where the lane ends: at the first commit word that is 0. Nothing: a record on the way is corrupt.
+std::optional<Position> find_lane_end(LaneReader reader);
 
 // Publishes a reader's position into its own segment: every quarter of a ring, and when asked.
 class CursorPublisher {

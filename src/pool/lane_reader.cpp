@@ -143,23 +143,37 @@ bool LaneReader::take_bulk(std::uint64_t body_offset) {
   return true;
 }
 
-std::optional<std::uint64_t> find_lane_end(LaneReader reader) {
-  LaneReader::Record record;
-  // The lane holds less than a ring, so an honest one ends before the walk has gone round.
-  const std::uint64_t begin = reader.position().hot;
-  while (reader.position().hot - begin < reader.hot_ring_bytes()) {
-    switch (reader.peek(record)) {
-      case LaneReader::Outcome::record:
-        reader.pop();
-        break;
-      case LaneReader::Outcome::empty:
-      case LaneReader::Outcome::end:
-        return reader.position().hot;
-      case LaneReader::Outcome::corrupt:
-        return std::nullopt;
-    }
+LaneWalk::LaneWalk(LaneReader& reader)
+    : reader_(&reader), begin_hot_(reader.position().hot), begin_bulk_(reader.position().bulk) {}
+
+LaneReader::Outcome LaneWalk::next(LaneReader::Record& record) {
+  if (begun_) {
+    reader_->pop();
   }
-  return std::nullopt;
+  begun_ = false;
+  const LaneReader::Outcome outcome = reader_->peek(record);
+  if (outcome == LaneReader::Outcome::record) {
+    const Position behind = reader_->behind_record();
+    if (behind.hot - begin_hot_ > reader_->geometry().hot_bytes ||
+        behind.bulk - begin_bulk_ > reader_->geometry().bulk_bytes) {
+      return LaneReader::Outcome::corrupt;
+    }
+    begun_ = true;
+  }
+  return outcome;
+}
+
+std::optional<Position> find_lane_end(LaneReader reader) {
+  LaneReader::Record record;
+  LaneWalk walk(reader);
+  LaneReader::Outcome outcome{};
+  do {
+    outcome = walk.next(record);
+  } while (outcome == LaneReader::Outcome::record);
+  if (outcome == LaneReader::Outcome::corrupt) {
+    return std::nullopt;
+  }
+  return reader.position();
 }
 
 CursorPublisher::CursorPublisher(const Geometry& geometry, flowfs_cursors& own,

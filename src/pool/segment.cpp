@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pool/segment.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -131,6 +133,13 @@ Result<Segment> Segment::create(const Geometry& geometry, std::uint64_t flow,
   // release, pairs with check_segment: whoever sees the magic sees the constants.
   shared(header.magic).store(FLOWFS_SEGMENT_MAGIC, std::memory_order_release);
   return segment;
+}
+
+void Segment::discard() {
+  // Cannot fail on a memfd of ours that is not sealed against writing; if it did, the memory would
+  // only live as long as the mappings.
+  (void)::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                    static_cast<off_t>(mapping_->size()));
 }
 
 flowfs_segment& Segment::header() const { return segment_header(mapping_->bytes()); }

@@ -67,7 +67,9 @@ class Segment {
   [[nodiscard]] Generation generation() const { return generation_; }
   // For a wait in the loop, which may outlive this object.
   [[nodiscard]] const std::shared_ptr<Mapping>& mapping() const { return mapping_; }
-  void close_fd() { fd_.reset(); }
+  // Gives every page back, whoever still maps them: a mapping outlives the right to it, and must
+  // not hold memory that is charged to nobody. What is read here afterwards is zeros.
+  void discard();
 
  private:
   Segment(Fd fd, std::shared_ptr<Mapping> mapping, Generation generation);

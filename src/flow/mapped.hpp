@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The shared memory of a channel: both ends' segments and status slots, and what the daemon does in
+// them for an end in file mode whose peer is in mapped mode (docs/dataplane.md).
+//
+// Threads: the loop's. Private to Channel.
+// Owns: the segments, the slots, the waits on bells.
+// Errors: as Channel. Whatever a segment says is checked; a lie poisons this channel and nothing
+// else. Invariants, for the direction from W to R (queue: the private one of that direction):
+//   1. W and R in file mode: everything unread is in the queue; the lane has been read to its end.
+//   2. Only R mapped: the daemon writes the lane; the queue holds what waits for room there.
+//   3. Only W mapped: the daemon reads the lane; the queue is empty, and `front` is a copy of the
+//      record at the reader's position.
+//   4. Both mapped: the daemon holds neither writer nor reader, and the queue is empty.
+//   5. A segment that has been attached is replaced when its end is detached.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "base/loop.hpp"
+#include "flow/channel.hpp"
+#include "flow/message_queue.hpp"
+#include "pool/bell.hpp"
+#include "pool/fault_guard.hpp"
+#include "pool/lane.hpp"
+#include "pool/segment.hpp"
+#include "pool/status.hpp"
+
+namespace flowfs::flow {
+
+class Mapped {
+ public:
+  static Result<std::unique_ptr<Mapped>> make(Channel& channel, const MappedSetup& setup);
+  ~Mapped();
+  Mapped(const Mapped&) = delete;
+  Mapped& operator=(const Mapped&) = delete;
+
+  // Both ends have a segment afterwards. Errors: those of Segment::create.
+  Status ensure_segments();
+  [[nodiscard]] Result<SegmentView> segment(Side side) const;
+  [[nodiscard]] std::size_t segment_bytes() const { return geometry_.segment_bytes(); }
+
+  Result<flowfs_attach> attach(Side side);
+  Status detach(Side side);
+  [[nodiscard]] bool is_mapped(Side side) const { return end(side).mapped; }
+  [[nodiscard]] bool is_corrupt() const { return corrupt_; }
+
+  // The data path between a file end and a mapped one.
+  WriteOutcome write(Side from, std::span<const std::byte> message);
+  Channel::Front front(Side to);
+  void consume(Side to, std::size_t bytes);
+  [[nodiscard]] bool readable(Side side);
+  [[nodiscard]] bool writable(Side side);
+
+  // The channel's own flags have changed: tell the ends that are mapped.
+  void writer_closed(Side side);
+  void reader_closed(Side side);
+  // Neither direction of `side` is open any more.
+  void closed(Side side);
+
+  void set_state(Side side, std::uint32_t state);
+  void wait_for(Side side, Interest interest);
+  void stop_waiting(Side side);
+
+ private:
+  // A segment that was taken from its owner, kept while a mapped peer reads it to its end.
+  struct Retired {
+    pool::Segment segment;
+    std::uint64_t lane_end;
+  };
+  struct End {
+    EndIdentity identity;
+    std::optional<pool::Segment> segment;
+    std::optional<Retired> retired;
+    pool::StatusSlot status;
+    std::uint64_t last_generation = 0;
+    bool mapped = false;
+    // Of the next record, while neither a LaneWriter nor a client knows better.
+    pool::Position write_position{.hot = 0, .bulk = 0, .sequence = 0};
+    // For a file end whose peer is mapped.
+    std::optional<pool::Bell> bell;
+    std::optional<pool::Sleeper> data_sleeper;
+    std::optional<pool::Sleeper> room_sleeper;
+    Interest interest;
+    Loop::FutexWait wait;
+  };
+  struct Lane {
+    std::optional<pool::LaneWriter> writer;
+    std::optional<pool::LaneReader> reader;
+    std::optional<pool::CursorPublisher> cursors;  // the reader's
+    MessageQueue front;                            // at most one message
+  };
+
+  Mapped(Channel& channel, const MappedSetup& setup, const pool::Geometry& geometry);
+  End& end(Side side) { return ends_[static_cast<std::size_t>(side)]; }
+  [[nodiscard]] const End& end(Side side) const { return ends_[static_cast<std::size_t>(side)]; }
+  Lane& lane(Side from) { return lanes_[static_cast<std::size_t>(from)]; }
+  [[nodiscard]] pool::FaultGuard guard() const;
+  void check(const pool::FaultGuard& guard);
+  void poison();
+
+  Status renew_segment(Side side, std::uint64_t retired_at);
+  static void discard(std::optional<pool::Segment>& segment);
+
+  // mapped_attach.cpp
+  void speak_for(Side side);
+  Status hand_over_sending(Side side, pool::Position& start);
+  Status move_queue_into_lane(Side side, pool::Position& start);
+  void hand_over_receiving(Side side, pool::Position& start);
+  void announce(Side side);
+  [[nodiscard]] flowfs_attach describe(Side side, const pool::Position& write,
+                                       const pool::Position& read) const;
+  void leave(Side side, std::optional<std::uint64_t>& lane_end, pool::Position& read);
+  bool take_back_sending(Side side);
+  bool take_back_receiving(Side side);
+  bool salvage_present(Side side, MessageQueue& into);
+  bool salvage_retired(Side reader_side, MessageQueue& into);
+  static bool salvage(pool::LaneReader& reader, MessageQueue& into);
+  std::optional<std::uint64_t> lane_end_for_mapped_reader(Side from);
+  [[nodiscard]] pool::Position cursors_of(Side reader) const;
+
+  // mapped.cpp
+  pool::LaneReader::Outcome look(Side to, pool::LaneReader::Record& record);
+  void publish_cursors(Side to);
+  void flush(Side from);
+  void settle(Side from);
+  void arm(Side side);
+  void disarm(Side side);
+  void rung(Side side);
+  [[nodiscard]] bool has_room(Side from, std::size_t bytes);
+  [[nodiscard]] bool mapped_end_readable(Side side);
+  [[nodiscard]] bool mapped_end_writable(Side side);
+
+  Channel* channel_;
+  Loop* loop_;
+  Listener* listener_;
+  pool::Geometry geometry_;
+  std::array<End, 2> ends_;
+  std::array<Lane, 2> lanes_;
+  bool corrupt_ = false;
+};
+
+}  // namespace flowfs::flow
