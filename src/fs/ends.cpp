@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "flowfs/wire.h"
 #include "fs/event_log.hpp"
+#include "fs/mapped_ends.hpp"
 #include "fs/meta.hpp"
 
 namespace flowfs::fs {
@@ -20,11 +22,43 @@ registry::Rights rights_of(int flags) {
   return {.receive = access != O_WRONLY, .send = access != O_RDONLY};
 }
 
+std::uint32_t wire_state(registry::FlowState state) {
+  switch (state) {
+    case registry::FlowState::alloc_pending:
+      return FLOWFS_STATE_ALLOC_PENDING;
+    case registry::FlowState::accept_pending:
+      return FLOWFS_STATE_ACCEPT_PENDING;
+    case registry::FlowState::allocated:
+      return FLOWFS_STATE_ALLOCATED;
+    case registry::FlowState::dealloc_pending:
+      return FLOWFS_STATE_DEALLOC_PENDING;
+    case registry::FlowState::deallocated:
+      break;
+  }
+  return FLOWFS_STATE_DEALLOCATED;
+}
+
 flow::Limits limits_of(const registry::NameSettings& settings) {
   return {.mtu_bytes = settings.mtu_bytes, .depth_bytes = settings.depth_bytes};
 }
 
 }  // namespace
+
+Flow::Flow(Ends& owner, flow::Limits limits, registry::NameId name_id)
+    : table(owner), channel(limits), name(name_id) {}
+
+Flow::~Flow() = default;
+
+void Flow::on_mapped_peer_activity(flow::Channel& /*which*/) {
+  const std::shared_ptr<Flow> kept = shared_from_this();
+  table.pump_both(*this);
+  for (const registry::FlowId id : ends) {
+    if (End* end = table.find(id); end != nullptr) {
+      Ends::notify(*end);
+      table.wait_for_mapped_peer(*end);
+    }
+  }
+}
 
 MessageFile::~MessageFile() { ends_.closed(*this); }
 
@@ -131,7 +165,7 @@ void Ends::connect(End& end, registry::FlowId peer_id) {
   End* peer = find(peer_id);
   FLOWFS_CHECK(state != nullptr && peer_state != nullptr && peer != nullptr);
   const registry::Name* name = registry_.find_name(state->name);
-  auto flow = std::make_shared<Flow>(limits_of(name->settings), name->id);
+  auto flow = std::make_shared<Flow>(*this, limits_of(name->settings), name->id);
   for (const registry::End* one : {state, peer_state}) {
     End& joined = one == state ? end : *peer;
     flow->ends[index(joined.side)] = joined.id;
@@ -171,6 +205,7 @@ void Ends::release(registry::FlowId id) {
   ends_.erase(it);
   registry_.release(id);
   if (end->flow) {
+    end->flow->channel.set_state(end->side, FLOWFS_STATE_DEALLOCATED);
     end->flow->channel.close(end->side);
     settle(*end->flow, flow::other(end->side));  // what it had not read is dropped
   }
@@ -179,6 +214,33 @@ void Ends::release(registry::FlowId id) {
   notify(*end);
   if (on_end_gone) {
     on_end_gone(id, end->looked_up);
+  }
+}
+
+void Ends::show_states(Flow& flow) {
+  for (const flow::Side side : {flow::Side::client, flow::Side::server}) {
+    if (const registry::End* end = registry_.find_end(flow.ends[index(side)]); end != nullptr) {
+      flow.channel.set_state(side, wire_state(end->state));
+    }
+  }
+}
+
+// Reads and writes of the file side end; the peer's may go on through shared memory from here.
+void Ends::on_attached(End& end) {
+  const std::shared_ptr<Flow> flow = end.flow;
+  end.readers.fail_all(EBUSY);
+  end.writers.fail_all(EBUSY);
+  settle(*flow, flow::other(end.side));
+  pump_both(*flow);
+  notify(end);
+}
+
+void Ends::on_detached(End& end) {
+  const std::shared_ptr<Flow> flow = end.flow;
+  pump_both(*flow);
+  notify(end);
+  if (End* peer = peer_of(end); peer != nullptr) {
+    notify(*peer);
   }
 }
 
@@ -212,8 +274,7 @@ void Ends::drain_effects() {
             }
           }
           if (End* end = find(effect.flow); end != nullptr && end->flow) {
-            pump(*end->flow, end->side);
-            pump(*end->flow, flow::other(end->side));
+            pump_both(*end->flow);
           }
           break;
         case registry::Effect::Kind::failed:
@@ -221,8 +282,8 @@ void Ends::drain_effects() {
           break;
         case registry::Effect::Kind::peer_gone:
           if (End* end = find(effect.flow); end != nullptr && end->flow) {
-            pump(*end->flow, end->side);
-            pump(*end->flow, flow::other(end->side));
+            show_states(*end->flow);
+            pump_both(*end->flow);
             notify(*end);
           }
           break;
@@ -251,8 +312,7 @@ Status Ends::shutdown(registry::FlowId id, bool reading, bool writing) {
     flow->channel.shutdown_read(end->side);
     settle(*flow, flow::other(end->side));
   }
-  pump(*flow, flow::Side::client);
-  pump(*flow, flow::Side::server);
+  pump_both(*flow);
   for (const registry::FlowId one : flow->ends) {
     if (End* touched = find(one); touched != nullptr) {
       notify(*touched);
@@ -271,6 +331,9 @@ Status Ends::close(registry::FlowId id) {
     settle(*end->flow, flow::other(end->side));
   }
   registry_.close(id, ECONNABORTED);
+  if (end->flow) {
+    show_states(*end->flow);
+  }
   failed(id, ECONNABORTED);
   drain_effects();
   return {};

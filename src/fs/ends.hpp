@@ -26,15 +26,23 @@ namespace flowfs::fs {
 class Ends;
 class EventLog;
 
-// What the two ends of a flow share. It lives until both are gone.
-struct Flow {
-  Flow(flow::Limits limits, registry::NameId name_id) : channel(limits), name(name_id) {}
+class SegmentNode;
 
+// What the two ends of a flow share. It lives until both are gone.
+struct Flow : flow::Listener, std::enable_shared_from_this<Flow> {
+  Flow(Ends& owner, flow::Limits limits, registry::NameId name_id);
+  ~Flow() override;
+  // A mapped end has done something that a file end waits for.
+  void on_mapped_peer_activity(flow::Channel& which) override;
+
+  Ends& table;
   flow::Channel channel;
   registry::NameId name;
   registry::FlowId ends[2]{registry::kNoFlow, registry::kNoFlow};  // by Side
   registry::Opener openers[2];
-  std::uint64_t charged_bytes[2]{};  // of what each side sent
+  std::uint64_t charged_bytes[2]{};               // of what each side sent
+  std::unique_ptr<SegmentNode> segment_nodes[2];  // of each side's segment, once it was looked up
+  registry::Charge segment_charge;
 };
 
 class MessageFile;
@@ -104,6 +112,12 @@ class Ends {
   Status shutdown(registry::FlowId id, bool reading, bool writing);
   Status close(registry::FlowId id);
 
+  // For MappedEnds: the end's file side is out of use, or in use again.
+  void on_attached(End& end);
+  void on_detached(End& end);
+  // Writes both ends' states where a program may have mapped them.
+  void show_states(Flow& flow);
+
   // Does what the registry asks for after any change, and sets its timer.
   void drain_effects();
   // Ends every wait; opens get `error`.
@@ -114,6 +128,7 @@ class Ends {
 
  private:
   friend class MessageFile;
+  friend struct Flow;
   void read(MessageFile& file, Request request, std::size_t size, const Transfer& transfer);
   void write(MessageFile& file, Request request, std::span<const std::byte> data,
              const Transfer& transfer);
@@ -130,6 +145,9 @@ class Ends {
   bool serve_reader(End& end);
   bool serve_writer(End& end);
   void pump(Flow& flow, flow::Side from);
+  void pump_both(Flow& flow);
+  // Where the peer is mapped: asks to be told when what this end waits for may be there.
+  void wait_for_mapped_peer(End& end);
   bool answer_read(End& end, Request request, const MessageFile& file, std::size_t size);
   // 0, or the errno; EAGAIN: no room now.
   int try_write(End& end, std::span<const std::byte> data);

@@ -97,6 +97,7 @@ void Ends::read(MessageFile& file, Request request, std::size_t size, const Tran
     replies_.error(request, EAGAIN);
   } else {
     parking_.park(end->readers, {.request = request, .file = &file, .size = size});
+    wait_for_mapped_peer(*end);
   }
 }
 
@@ -158,6 +159,7 @@ void Ends::write(MessageFile& file, Request request, std::span<const std::byte> 
   } else {
     parking_.park(end->writers,
                   {.request = request, .file = &file, .data = {data.begin(), data.end()}});
+    wait_for_mapped_peer(*end);
   }
 }
 
@@ -233,12 +235,44 @@ void Ends::pump(Flow& flow, flow::Side from) {
     moved = receiver != nullptr && !receiver->readers.empty() && serve_reader(*receiver);
     moved = (sender != nullptr && !sender->writers.empty() && serve_writer(*sender)) || moved;
   }
-  if (receiver != nullptr && flow.channel.readable(receiver->side)) {
-    notify(*receiver);
+  if (receiver != nullptr) {
+    if (flow.channel.readable(receiver->side)) {
+      notify(*receiver);
+    }
+    wait_for_mapped_peer(*receiver);
   }
   if (sender != nullptr && sender->wants_room && flow.channel.writable(from)) {
     sender->wants_room = false;
     notify(*sender);
+  }
+  if (sender != nullptr) {
+    wait_for_mapped_peer(*sender);
+  }
+}
+
+void Ends::pump_both(Flow& flow) {
+  pump(flow, flow::Side::client);
+  pump(flow, flow::Side::server);
+}
+
+void Ends::wait_for_mapped_peer(End& end) {
+  if (!end.flow || !end.flow->channel.is_mapped(flow::other(end.side))) {
+    return;
+  }
+  flow::Channel& channel = end.flow->channel;
+  const bool watched =
+      std::ranges::any_of(end.files, [](const MessageFile* file) { return file->is_watched(); });
+  flow::Interest interest{.data = !end.readers.empty() || (watched && !channel.readable(end.side)),
+                          .room_bytes = 0};
+  if (!end.writers.empty()) {
+    interest.room_bytes = end.writers.front().data.size();
+  } else if (end.wants_room && watched) {
+    interest.room_bytes = channel.limits().mtu_bytes;
+  }
+  if (interest.data || interest.room_bytes != 0) {
+    channel.wait_for(end.side, interest);
+  } else {
+    channel.stop_waiting(end.side);
   }
 }
 
@@ -266,6 +300,7 @@ unsigned Ends::ready(MessageFile& file) {
   if (channel.is_closed(flow::other(end->side))) {
     events |= POLLHUP;
   }
+  wait_for_mapped_peer(*end);
   return events;
 }
 

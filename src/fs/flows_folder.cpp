@@ -11,10 +11,11 @@ namespace flowfs::fs {
 namespace {
 
 // The files of flows/ID, in the order of Node::file.
-enum FlowFile : std::uint8_t { directory, data, state, peer, ctl, stats };
+enum FlowFile : std::uint8_t { directory, data, tx, rx, state, peer, ctl, stats };
 
 constexpr FileSpec kFiles[] = {
     {"", FileType::directory, 0500},      {"data", FileType::message, 0600},
+    {"tx", FileType::mapped, 0600},       {"rx", FileType::mapped, 0400},
     {"state", FileType::attribute, 0400}, {"peer", FileType::attribute, 0400},
     {"ctl", FileType::attribute, 0200},   {"stats", FileType::attribute, 0400},
 };
@@ -52,21 +53,43 @@ std::string format_stats(const End& end) {
 
 }  // namespace
 
-FlowsFolder::FlowsFolder(registry::Registry& registry, Ends& ends)
-    : registry_(registry), ends_(ends), mounted_(wall_clock_now()) {}
+FlowsFolder::FlowsFolder(registry::Registry& registry, Ends& ends, MappedEnds& mapped,
+                         Replies& replies)
+    : registry_(registry),
+      ends_(ends),
+      mapped_(mapped),
+      replies_(replies),
+      mounted_(wall_clock_now()) {}
 
 bool FlowsFolder::exists(Node node) const {
+  if (node.kind == Kind::segment) {
+    return mapped_.find(node).has_value();
+  }
   return node.kind == Kind::flows
              ? node.file == directory
              : node.file < std::size(kFiles) && ends_.find(id_of(node)) != nullptr;
 }
 
-FileType FlowsFolder::type(Node node) const { return kFiles[node.file].type; }
+Node FlowsFolder::lasting(Node node) const {
+  if (node.kind != Kind::segment) {
+    return node;
+  }
+  const MappedEnds::Seen seen = *mapped_.find(node);
+  const std::uint8_t file = seen.view == View::tx ? tx : rx;
+  return {Kind::flow, static_cast<std::uint64_t>(seen.end), file};
+}
+
+FileType FlowsFolder::type(Node node) const { return kFiles[lasting(node).file].type; }
+
+std::uint64_t FlowsFolder::mapped_size(Node node) const {
+  return node.kind == Kind::segment ? mapped_.bytes(node) : 0;
+}
 
 Meta FlowsFolder::defaults(Node node) const {
   if (node.kind == Kind::flows) {
     return {.mode = 0555, .acl = {}, .access = mounted_, .modified = mounted_, .changed = mounted_};
   }
+  node = lasting(node);
   const End& end = *ends_.find(id_of(node));
   return {.mode = kFiles[node.file].mode,
           .uid = end.opener.uid,
@@ -79,7 +102,7 @@ Meta FlowsFolder::defaults(Node node) const {
 
 std::optional<Node> FlowsFolder::child(Node parent, std::string_view name) {
   if (parent.kind == Kind::flow) {
-    return find_file(kFiles, parent, name);
+    return present(find_file(kFiles, parent, name));
   }
   const auto number = parse_number(name, 1, (std::uint64_t{1} << 48) - 1, false);
   if (!number || name != fmt::format("{}", *number)) {
@@ -88,6 +111,16 @@ std::optional<Node> FlowsFolder::child(Node parent, std::string_view name) {
   const Node node{Kind::flow, *number, directory};
   ends_.mark_looked_up(node);
   return exists(node) ? std::optional(node) : std::nullopt;
+}
+
+// tx and rx stand for the segments there are now.
+std::optional<Node> FlowsFolder::present(std::optional<Node> file) {
+  if (!file || (file->file != tx && file->file != rx)) {
+    return file;
+  }
+  const auto segment =
+      mapped_.node(*ends_.find(id_of(*file)), file->file == tx ? View::tx : View::rx);
+  return segment ? segment : file;
 }
 
 std::vector<Child> FlowsFolder::children(Node parent) const {
@@ -136,7 +169,13 @@ Status FlowsFolder::set_value(Node file, std::string_view text) {
 }
 
 void FlowsFolder::open(Request request, Node node, int flags) {
-  ends_.open_data(request, node, flags, id_of(node));
+  if (node.kind == Kind::segment) {
+    mapped_.open(request, node, flags);
+  } else if (node.file == data) {
+    ends_.open_data(request, node, flags, id_of(node));
+  } else {
+    replies_.error(request, ENOTCONN);  // tx or rx of an end that waits for its peer
+  }
 }
 
 }  // namespace flowfs::fs

@@ -4,17 +4,20 @@
 
 #include "fs/ends.hpp"
 #include "fs/folder.hpp"
+#include "fs/mapped_ends.hpp"
 #include "registry/registry.hpp"
 
 namespace flowfs::fs {
 
 class FlowsFolder : public Folder {
  public:
-  FlowsFolder(registry::Registry& registry, Ends& ends);
+  FlowsFolder(registry::Registry& registry, Ends& ends, MappedEnds& mapped, Replies& replies);
 
   [[nodiscard]] bool exists(Node node) const override;
   [[nodiscard]] FileType type(Node node) const override;
   [[nodiscard]] Meta defaults(Node node) const override;
+  [[nodiscard]] Node lasting(Node node) const override;
+  [[nodiscard]] std::uint64_t mapped_size(Node node) const override;
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
   [[nodiscard]] std::vector<Child> children(Node directory) const override;
   Result<std::string> value(Node file) override;
@@ -22,8 +25,12 @@ class FlowsFolder : public Folder {
   void open(Request request, Node node, int flags) override;
 
  private:
+  [[nodiscard]] std::optional<Node> present(std::optional<Node> file);
+
   registry::Registry& registry_;
   Ends& ends_;
+  MappedEnds& mapped_;
+  Replies& replies_;
   timespec mounted_;
 };
 

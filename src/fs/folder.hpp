@@ -47,6 +47,8 @@ class Folder {
   // The following are asked only of nodes that exist.
   [[nodiscard]] virtual FileType type(Node node) const = 0;
   [[nodiscard]] virtual Meta defaults(Node node) const = 0;
+  // The node under which what chmod and the like changed is kept, where nodes come and go.
+  [[nodiscard]] virtual Node lasting(Node node) const { return node; }
   [[nodiscard]] virtual std::uint64_t mapped_size(Node /*node*/) const { return 0; }
   [[nodiscard]] virtual std::optional<Node> child(Node directory, std::string_view name) = 0;
   [[nodiscard]] virtual std::vector<Child> children(Node directory) const = 0;

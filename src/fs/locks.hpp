@@ -87,6 +87,8 @@ class LockTable {
   struct Ended {
     Ticket ticket{};
     Outcome outcome{};
+
+    friend constexpr bool operator==(const Ended&, const Ended&) = default;
   };
   // A lock that stands against a claim.
   struct Holding {

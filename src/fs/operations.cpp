@@ -72,6 +72,7 @@ struct Tree::Operations {
     if (self.passthrough_) {
       fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH);
       connection->max_backing_stack_depth = 1;
+      self.set_session(self.session_);  // it may register backings from now on
     }
     connection->max_write = 1 << 20;
   }
@@ -421,7 +422,7 @@ struct Tree::Operations {
     if (!node) {
       return;
     }
-    const Meta* changed = self.metas_.find(*node);
+    const Meta* changed = self.metas_.find(self.folder(*node).lasting(*node));
     const bool access = std::strcmp(name, kAccessAclName) == 0;
     if (!access || changed == nullptr || changed->acl.empty()) {
       fuse_reply_err(raw, ENODATA);  // the usual answer, not a refusal
@@ -437,7 +438,7 @@ struct Tree::Operations {
     if (!node) {
       return;
     }
-    const Meta* changed = self.metas_.find(*node);
+    const Meta* changed = self.metas_.find(self.folder(*node).lasting(*node));
     const bool has_acl = changed != nullptr && !changed->acl.empty();
     reply_xattr(self.replies_, request,
                 bytes_of(kAccessAclName, has_acl ? std::strlen(kAccessAclName) + 1 : 0), size);
@@ -450,14 +451,14 @@ struct Tree::Operations {
     if (!node) {
       return;
     }
-    const Meta* changed = self.metas_.find(*node);
+    const Meta* changed = self.metas_.find(self.folder(*node).lasting(*node));
     if (std::strcmp(name, kAccessAclName) != 0 || changed == nullptr || changed->acl.empty()) {
       fuse_reply_err(raw, ENODATA);
       return;
     }
     Meta data = *changed;
     data.acl.clear();
-    self.metas_.set(*node, std::move(data));
+    self.metas_.set(self.folder(*node).lasting(*node), std::move(data));
     self.replies_.error(request, 0);
   }
 };

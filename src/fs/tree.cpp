@@ -45,10 +45,11 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       locks_(parking_, replies_),
       files_(users),
       ends_(loop, registry, users, parking_, files_, events_, replies_),
+      mapped_(loop, users, ends_, files_, replies_),
       root_(events_, files_, parking_, replies_, std::move(texts)),
       names_(registry, ends_, metas_),
-      flows_(registry, ends_),
-      users_(users) {
+      flows_(registry, ends_, mapped_, replies_),
+      users_(users, mapped_) {
   ends_.on_end_gone = [this](registry::FlowId id, bool looked_up) {
     const Node directory{Kind::flow, static_cast<std::uint64_t>(id), 0};
     metas_.erase_object(directory.kind, directory.object);
@@ -63,6 +64,11 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
 Tree::~Tree() {
   session_ = nullptr;
   files_.clear();
+}
+
+void Tree::set_session(fuse_session* session) {
+  session_ = session;
+  mapped_.backings().set_device(session != nullptr && passthrough_ ? fuse_session_fd(session) : -1);
 }
 
 void Tree::abort_all(int error) {
@@ -96,7 +102,7 @@ std::optional<Node> Tree::resolve(fuse_ino_t id) {
 }
 
 Meta Tree::meta(Node node) {
-  const Meta* changed = metas_.find(node);
+  const Meta* changed = metas_.find(folder(node).lasting(node));
   return changed != nullptr ? *changed : folder(node).defaults(node);
 }
 
@@ -192,7 +198,7 @@ Status Tree::change(Node node, const struct stat& wanted, int which) {
     data.modified = chosen_time(which, FUSE_SET_ATTR_MTIME_NOW, wanted.st_mtim);
   }
   data.changed = wall_clock_now();
-  metas_.set(node, std::move(data));
+  metas_.set(folder(node).lasting(node), std::move(data));
   return {};
 }
 
@@ -205,7 +211,7 @@ Status Tree::set_acl(Node node, std::span<const std::byte> bytes) {
   data.mode = apply_acl(*acl, data.mode);
   data.acl = std::move(*acl);
   data.changed = wall_clock_now();
-  metas_.set(node, std::move(data));
+  metas_.set(folder(node).lasting(node), std::move(data));
   return {};
 }
 

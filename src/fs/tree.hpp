@@ -15,6 +15,7 @@
 #include "fs/file_table.hpp"
 #include "fs/flows_folder.hpp"
 #include "fs/lock_requests.hpp"
+#include "fs/mapped_ends.hpp"
 #include "fs/meta.hpp"
 #include "fs/names_folder.hpp"
 #include "fs/node.hpp"
@@ -39,10 +40,11 @@ class Tree {
   // Ends every wait and drops every open file.
   void abort_all(int error);
   // The session whose kernel caches are told of changes; null when there is none (any more).
-  void set_session(fuse_session* session) { session_ = session; }
+  void set_session(fuse_session* session);
 
   // Whether files of ours are mapped through to memfds: wanted, and agreed by the kernel at INIT.
   void want_passthrough(bool wanted) { passthrough_wanted_ = wanted; }
+  void set_hot_ring(std::size_t bytes) { mapped_.set_hot_ring(bytes); }
   [[nodiscard]] bool passthrough() const { return passthrough_; }
 
   [[nodiscard]] const RequestCounters& counters() const { return counters_; }
@@ -75,6 +77,7 @@ class Tree {
   LockRequests locks_;
   FileTable files_;
   Ends ends_;
+  MappedEnds mapped_;
   RootFolder root_;
   NamesFolder names_;
   FlowsFolder flows_;

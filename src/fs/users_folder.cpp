@@ -11,13 +11,14 @@
 namespace flowfs::fs {
 namespace {
 
-enum UserFile : std::uint8_t { directory, usage, limits };
+enum UserFile : std::uint8_t { directory, usage, limits, status };
 
 // The files belong to root: the directory lets only its user in, and only root may set limits.
 constexpr FileSpec kFiles[] = {
     {"", FileType::directory, 0500},
     {"usage", FileType::attribute, 0444},
     {"limits", FileType::attribute, 0644},
+    {"status", FileType::mapped, 0444},
 };
 
 uid_t uid_of(Node node) { return static_cast<uid_t>(node.object); }
@@ -112,9 +113,10 @@ Status UsersFolder::set_value(Node file, std::string_view text) {
   return {};
 }
 
-// There are only attribute files here.
-void UsersFolder::open(Request request, Node /*node*/, int /*flags*/) {
-  fuse_reply_err(request.raw, EINVAL);
+std::uint64_t UsersFolder::mapped_size(Node /*node*/) const { return MappedEnds::status_bytes(); }
+
+void UsersFolder::open(Request request, Node node, int flags) {
+  mapped_.open_status(request, node, uid_of(node), flags);
 }
 
 }  // namespace flowfs::fs

@@ -3,17 +3,20 @@
 #pragma once
 
 #include "fs/folder.hpp"
+#include "fs/mapped_ends.hpp"
 #include "registry/users.hpp"
 
 namespace flowfs::fs {
 
 class UsersFolder : public Folder {
  public:
-  explicit UsersFolder(registry::Users& users) : users_(users), mounted_(wall_clock_now()) {}
+  UsersFolder(registry::Users& users, MappedEnds& mapped)
+      : users_(users), mapped_(mapped), mounted_(wall_clock_now()) {}
 
   [[nodiscard]] bool exists(Node node) const override;
   [[nodiscard]] FileType type(Node node) const override;
   [[nodiscard]] Meta defaults(Node node) const override;
+  [[nodiscard]] std::uint64_t mapped_size(Node node) const override;
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
   [[nodiscard]] std::vector<Child> children(Node directory) const override;
   Result<std::string> value(Node file) override;
@@ -22,6 +25,7 @@ class UsersFolder : public Folder {
 
  private:
   registry::Users& users_;
+  MappedEnds& mapped_;
   timespec mounted_;
 };
 

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// tx and rx of ends, and users/UID/status: files that programs map.
+//
+// A segment has two views: tx of its own end, and rx of the peer's. Each is an inode of its own
+// with one backing, which lasts as long as the segment. When an end goes back to file mode its
+// segment is never used again, so its views get new inodes. Threads: the loop's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "fs/backings.hpp"
+#include "fs/ends.hpp"
+#include "fs/file_table.hpp"
+#include "pool/status.hpp"
+
+namespace flowfs::fs {
+
+enum class View : std::uint8_t { tx = 1, rx = 2 };
+
+class MappedEnds;
+
+// The inodes and backings of one segment. Its number is never used again.
+class SegmentNode {
+ public:
+  SegmentNode(MappedEnds& owner, const Flow& flow, flow::Side side);
+  ~SegmentNode();
+  SegmentNode(const SegmentNode&) = delete;
+  SegmentNode& operator=(const SegmentNode&) = delete;
+
+  [[nodiscard]] std::uint64_t serial() const { return serial_; }
+  // The end that sees this segment as `view`.
+  [[nodiscard]] registry::FlowId end_of(View view) const;
+
+ private:
+  friend class MappedEnds;
+  MappedEnds& owner_;
+  const Flow& flow_;
+  flow::Side side_;
+  std::uint64_t serial_;
+  std::array<Backing, 2> backings_;  // by View
+};
+
+class MappedFile : public File {
+ public:
+  MappedFile(MappedEnds& mapped, Replies& replies, Node node, int flags,
+             std::optional<registry::FlowId> transmitter)
+      : File(replies, node, flags), mapped_(mapped), transmitter_(transmitter) {}
+  ~MappedFile() override;
+
+  // FLOWFS_IOC_ATTACH, on tx opened O_RDWR.
+  void ioctl(Request request, unsigned command, std::span<const std::byte> in,
+             std::size_t out_size) override;
+  // The first FLUSH after ATTACH tells whose it is (the library closes a duplicate for that); the
+  // next one of the same owner says that the owner has gone, even where a forked child keeps the
+  // file open.
+  void flush(Request request, std::uint64_t lock_owner) override;
+
+ private:
+  void detach();
+
+  MappedEnds& mapped_;
+  std::optional<registry::FlowId> transmitter_;  // the end of this tx
+  bool attached_ = false;
+  std::optional<std::uint64_t> lock_owner_;
+};
+
+class MappedEnds {
+ public:
+  MappedEnds(Loop& loop, registry::Users& users, Ends& ends, FileTable& files, Replies& replies);
+  ~MappedEnds();
+
+  void set_hot_ring(std::size_t bytes) { hot_ring_bytes_ = bytes; }
+  Backings& backings() { return backings_; }
+
+  // The node of an end's tx or rx; nothing while the end has no peer.
+  std::optional<Node> node(End& end, View view);
+  struct Seen {
+    registry::FlowId end;
+    View view;
+  };
+  [[nodiscard]] std::optional<Seen> find(Node segment) const;
+  [[nodiscard]] std::uint64_t bytes(Node segment) const;
+  static std::uint64_t status_bytes();
+
+  void open(Request request, Node segment, int flags);
+  void open_status(Request request, Node node, uid_t uid, int flags);
+
+ private:
+  friend class MappedFile;
+  friend class SegmentNode;
+  Status make_segments(Flow& flow, uid_t payer);
+  Status register_views(Flow& flow, flow::Side side);
+  Result<pool::StatusFile*> status_of(uid_t uid);
+  void reply_mapped(Request request, std::unique_ptr<MappedFile> file, int backing);
+  Result<flowfs_attach> attach(registry::FlowId id);
+  void detach(registry::FlowId id);
+  SegmentNode& segment_node(Flow& flow, flow::Side side);
+
+  struct UserStatus {
+    pool::StatusFile file;
+    Backing backing;
+  };
+
+  Loop& loop_;
+  registry::Users& users_;
+  Ends& ends_;
+  FileTable& files_;
+  Replies& replies_;
+  Backings backings_;
+  std::size_t hot_ring_bytes_ = FLOWFS_HOT_RING_DEFAULT_BYTES;
+  std::unordered_map<std::uint64_t, SegmentNode*> nodes_;
+  std::uint64_t next_serial_ = 1;
+  std::map<uid_t, std::unique_ptr<UserStatus>> statuses_;
+};
+
+}  // namespace flowfs::fs

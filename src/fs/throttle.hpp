@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How many requests a second a uid may make (threats.md R7): what is over the rate is held back,
+// not refused.
+//
+// It works on whole FUSE requests before they are parsed, so that no operation needs to know. Those
+// that clean up or only look (LOOKUP, GETATTR, READDIR, POLL, FLUSH, RELEASE, FORGET, INTERRUPT)
+// and all of root's always pass. Threads: the loop's. Invariants:
+//   1. A held request is delivered exactly once: when its turn comes, or at once when the kernel
+//      interrupts it.
+//   2. Requests of one uid are delivered in the order in which they came, but for interrupted ones.
+//   3. An uid that makes no more than `rate` requests a second is never held back.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/loop.hpp"
+
+namespace flowfs::fs {
+
+// Tokens that come at a steady rate, up to a tenth of a second's worth.
+class TokenBucket {
+ public:
+  // Takes a token if there is one.
+  bool take(double rate, Instant now);
+  // When the next token comes.
+  [[nodiscard]] Instant next(double rate) const;
+
+ private:
+  double tokens_ = 0;
+  Instant filled_{};
+};
+
+class Throttle {
+ public:
+  using Deliver = std::function<void(std::span<const std::byte> request)>;
+
+  Throttle(Loop& loop, std::uint64_t rate, Deliver deliver);
+
+  // Delivers `request` (a whole FUSE request as it was read), now or later.
+  void admit(std::span<const std::byte> request);
+  void set_rate(std::uint64_t rate) { rate_ = rate; }
+  // How often a request was held back, ever.
+  [[nodiscard]] std::uint64_t held_back() const { return held_back_; }
+
+ private:
+  struct Account {
+    TokenBucket bucket;
+    std::deque<std::vector<std::byte>> held;
+  };
+  void interrupt(std::span<const std::byte> request, std::uint64_t unique);
+  void serve();
+
+  std::uint64_t rate_;  // a second; kUnlimited: none is held back
+  Deliver deliver_;
+  Loop::Timer timer_;
+  std::unordered_map<uid_t, Account> accounts_;
+  std::size_t holding_ = 0;
+  std::uint64_t held_back_ = 0;
+};
+
+}  // namespace flowfs::fs
