@@ -125,8 +125,9 @@ class Loop {
   // Ends the run under way, or the next one at once.
   void stop();
 
-  // `events` as in poll(2); the callback gets the ready events. POLLNVAL: the poll itself failed
-  // and is not repeated.
+  // `events` as in poll(2); the callback gets the ready events. Not only POLLERR and POLLHUP but
+  // POLLRDHUP too comes unasked, as io_uring has it. POLLNVAL: the poll itself failed and is not
+  // repeated.
   Watch watch(int fd, short events, std::function<void(short revents)> callback);
   Timer timer(std::function<void()> callback);
   FutexWait futex_wait(const FutexWord* word, std::uint32_t expected,

@@ -63,7 +63,7 @@ TEST_P(LoopWatch, tells_what_is_ready) {
   theirs.reset();
   watch_once();
   ASSERT_TRUE(serve_until([&] { return seen.size() == 2; }));
-  EXPECT_EQ(seen[1], POLLIN | POLLOUT | POLLHUP);
+  EXPECT_EQ(seen[1], POLLIN | POLLOUT | POLLHUP | POLLRDHUP);
 }
 
 TEST_P(LoopWatch, reports_a_failed_poll_once) {
