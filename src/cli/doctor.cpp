@@ -139,9 +139,8 @@ std::optional<std::uint64_t> field(const std::string& path, std::string_view key
   return end != value.c_str() && *end == '\0' ? std::optional(number) : std::nullopt;
 }
 
-// `comm` is only a name, but the kernel tells nobody who serves a FUSE mount. Its command line must
-// name the mount, where it names any.
-bool serves(const std::string& process, const std::string& mount) {
+// By its name and its command line, which must name the mount where it names any.
+bool seems_to_serve(const std::string& process, const std::string& mount) {
   const Result<std::string> comm = read_file(process + "/comm");
   if (!comm || trim(*comm) != "flowfsd") {
     return false;
@@ -154,23 +153,38 @@ bool serves(const std::string& process, const std::string& mount) {
   return !named || command->find(mount + std::string(1, '\0')) != std::string::npos;
 }
 
-std::optional<DaemonProcess> find_daemon(const std::string& mount) {
-  const auto entries = list_folder("/proc");
-  if (!entries) {
-    return std::nullopt;
-  }
-  for (const std::string& entry : *entries) {
-    const std::string process = "/proc/" + entry;
-    if (!parse_number(entry) || !serves(process, mount)) {
-      continue;
+// The daemon writes its pid into the lock beside the mount, which only its own user may read; the
+// kernel tells nobody who serves a FUSE mount.
+std::optional<std::string> daemon_pid(const std::string& mount) {
+  if (const Result<std::string> lock = read_file(mount + ".lock")) {
+    const std::string pid = lock->substr(0, lock->find('\n'));
+    if (parse_number(pid)) {
+      return pid;
     }
-    return DaemonProcess{
-        .pid = static_cast<pid_t>(parse_number(entry).value_or(0)),
-        .uid = static_cast<uid_t>(field(process + "/status", "Uid:", 1, 10).value_or(0)),
-        .capabilities = field(process + "/status", "CapEff:", 0, 16).value_or(0),
-        .descriptors = field(process + "/limits", "Max open files", 0, 10).value_or(0)};
+  }
+  for (const std::string& entry : list_folder("/proc").value_or(std::vector<std::string>{})) {
+    if (parse_number(entry) && seems_to_serve("/proc/" + entry, mount)) {
+      return entry;
+    }
   }
   return std::nullopt;
+}
+
+std::optional<DaemonProcess> find_daemon(const std::string& mount) {
+  const std::optional<std::string> pid = daemon_pid(mount);
+  if (!pid) {
+    return std::nullopt;
+  }
+  const std::string process = "/proc/" + *pid;
+  const auto uid = field(process + "/status", "Uid:", 1, 10);
+  if (!uid) {
+    return std::nullopt;
+  }
+  return DaemonProcess{
+      .pid = static_cast<pid_t>(parse_number(*pid).value_or(0)),
+      .uid = static_cast<uid_t>(*uid),
+      .capabilities = field(process + "/status", "CapEff:", 0, 16).value_or(0),
+      .descriptors = field(process + "/limits", "Max open files", 0, 10).value_or(0)};
 }
 
 std::optional<std::uint64_t> sysctl(std::string_view name) {

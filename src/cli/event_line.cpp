@@ -79,7 +79,7 @@ std::string readable(const EventLine& event) {
                        local_time(event.wall_us), event.words.find("count").value_or("some"));
   }
   std::string kind = event.kind;
-  std::ranges::replace(kind, '_', ' ');
+  std::ranges::replace(kind, '-', ' ');
   std::string line = fmt::format("{}  {:<16}  {}", local_time(event.wall_us), kind, event.object);
   for (const auto& [key, value] : event.words.entries()) {
     line += fmt::format("  {} {}", key, value);

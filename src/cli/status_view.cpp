@@ -62,7 +62,7 @@ std::string render_names(const Snapshot& snapshot, std::size_t width) {
           {name.name, name.owner, mode_in_letters(name.dial_mode, name.dial_acl),
            short_number(name.waiting_servers),
            fmt::format("{}/{}", short_number(name.waiting_clients), short_value(name.backlog)),
-           number_or_dash(name.stats, "flows_now"), number_or_dash(name.stats, "flows_ever"),
+           number_or_dash(name.stats, "flows"), number_or_dash(name.stats, "flows_ever"),
            number_or_dash(name.stats, "refused")});
     }
   }

@@ -18,7 +18,7 @@ Snapshot sample() {
   log.dial_mode = 0100622;
   log.dial_acl = true;
   log.backlog = "128";
-  log.stats = KeyValues::parse_lines("flows_now 1\nflows_ever 20000\nrefused 3\n");
+  log.stats = KeyValues::parse_lines("flows 1\nflows_ever 20000\nrefused 3\n");
   NameStatus closed;
   closed.name = "private";
   closed.owner = "bob";
