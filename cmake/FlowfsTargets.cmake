@@ -36,18 +36,3 @@ function(flowfs_test name)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
 endfunction()
-
-# flowfs_fuzz(NAME SOURCES ... DEPENDS ...): a libFuzzer program in fuzz/, with its seeds in corpus/NAME
-# beside the caller. Built by the target `fuzzers`; under CTest it runs over the seeds once.
-function(flowfs_fuzz name)
-  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
-  add_executable(${name} ${arg_SOURCES})
-  target_link_libraries(${name} PRIVATE flowfs_options ${arg_DEPENDS} -fsanitize=fuzzer)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
-  if(NOT TARGET fuzzers)
-    add_custom_target(fuzzers)
-  endif()
-  add_dependencies(fuzzers ${name})
-  add_test(NAME ${name} COMMAND ${name} -runs=0 ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
-  set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 120)
-endfunction()
