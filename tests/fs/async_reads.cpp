@@ -64,7 +64,7 @@ int with_aio(std::vector<Read>& reads) {
   return 0;
 }
 
-int with_uring(std::vector<Read>& reads) {
+int with_uring(std::vector<Read>& reads, unsigned flags) {
   io_uring ring{};
   if (io_uring_queue_init(256, &ring, 0) != 0) {
     die("io_uring_queue_init");
@@ -74,6 +74,7 @@ int with_uring(std::vector<Read>& reads) {
     io_uring_prep_read(entry, read.fd, read.buffer.data(),
                        static_cast<unsigned>(read.buffer.size()), 0);
     io_uring_sqe_set_data(entry, &read);
+    io_uring_sqe_set_flags(entry, flags);
   }
   if (io_uring_submit(&ring) < 0) {
     die("io_uring_submit");
@@ -94,7 +95,7 @@ int with_uring(std::vector<Read>& reads) {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: async_reads aio|uring FD...\n");
+    std::fprintf(stderr, "usage: async_reads aio|uring|uring-plain FD...\n");
     return 2;
   }
   std::vector<Read> reads(static_cast<std::size_t>(argc) - 2);
@@ -103,5 +104,9 @@ int main(int argc, char** argv) {
   }
   std::puts("submitting");
   std::fflush(stdout);
-  return std::string_view(argv[1]) == "aio" ? with_aio(reads) : with_uring(reads);
+  const std::string_view how = argv[1];
+  if (how == "aio") {
+    return with_aio(reads);
+  }
+  return with_uring(reads, how == "uring" ? IOSQE_ASYNC : 0);
 }

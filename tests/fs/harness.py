@@ -125,7 +125,7 @@ class Daemon:
         Watchdog.release(self)
         assert status == 0, f"flowfsd ended with {status}:\n{self.log()}"
         assert not is_mounted(self.mount), "the mount is still there"
-        assert not self._session(), f"processes left: {self._session()}"
+        wait_for(lambda: not self._session(), f"no process left of {self._session()}", 2)
         self.assert_log_clean()
 
     def assert_log_clean(self):

@@ -229,7 +229,7 @@ def sh(script, timeout_s=20, check=True, **environment):
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
-        raise AssertionError(f"not done in {timeout_s} s: {script}\n{out}\n{err}") from None
+        raise AssertionError(f"not done in {timeout_s} s: {script}\n{out[-2000:]}\n{err[-2000:]}") from None
     if check and process.returncode != 0:
         raise AssertionError(f"status {process.returncode}: {script}\n{out}\n{err}")
     return Finished(process.returncode, out, err)

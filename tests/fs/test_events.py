@@ -14,7 +14,7 @@ from procs import Child, as_user
 from sysc import raises_errno
 
 ALICE = 61001
-LINE = re.compile(r"^(\d+)\.(\d{6}) ([a-z_]+) (\S+)((?: [a-z_]+=\S*)*)$")
+LINE = re.compile(r"^(\d+)\.(\d{6}) ([a-z-]+) (\S+)((?: [a-z_]+=\S*)*)$")
 
 
 class Events:
@@ -55,7 +55,7 @@ def events(daemon):
 def test_a_reader_sees_what_happens_after_its_open(daemon, name, events):
     events.none()
     os.mkdir(daemon.path("names", "later"))
-    assert events.next()[:2] == ("name_created", "names/later")
+    assert events.next()[:2] == ("name-created", "names/later")
 
 
 def test_a_name_s_life_is_told(daemon, events):
@@ -63,10 +63,10 @@ def test_a_name_s_life_is_told(daemon, events):
     as_user(ALICE, os.mkdir, path)
     os.rename(path, path + "2")
     os.rmdir(path + "2")
-    assert events.next() == ("name_created", "names/told", {"uid": str(ALICE)})
+    assert events.next() == ("name-created", "names/told", {"uid": str(ALICE)})
     kind, _, words = events.next()
-    assert kind == "name_renamed" and words["uid"] == "0"
-    assert events.next()[:2] == ("name_removed", "names/told2")
+    assert kind == "name-renamed" and words["uid"] == "0"
+    assert events.next()[:2] == ("name-removed", "names/told2")
     events.none()
 
 
@@ -74,17 +74,17 @@ def test_an_alias_is_told(daemon, events):
     path = daemon.path("names", "alias")
     os.symlink("x", path)
     os.unlink(path)
-    assert [events.next()[:2] for _ in range(2)] == [("alias_created", "names/alias"),
-                                                   ("alias_removed", "names/alias")]
+    assert [events.next()[:2] for _ in range(2)] == [("alias-created", "names/alias"),
+                                                   ("alias-removed", "names/alias")]
 
 
 def test_a_flow_s_life_is_told(name, events):
     client, server = name.pair()
     ids = {f"flows/{wire.flow_id(fd)}" for fd in (client, server)}
-    assert events.next()[:2] == ("flow_waiting", f"names/{name.name}")
-    assert events.next()[0] == "flow_allocated"
+    assert events.next()[:2] == ("flow-waiting", f"names/{name.name}")
+    assert events.next()[0] == "flow-allocated"
     close(client, server)
-    gone = {events.until("flow_deallocated")[1]}
+    gone = {events.until("flow-deallocated")[1]}
     assert gone <= ids
 
 
@@ -92,18 +92,18 @@ def test_refusals_and_expiries_are_told(name, events):
     name.set("dial_timeout", 0)
     with raises_errno(errno.ECONNREFUSED):
         name.open_dial()
-    assert events.until("flow_refused")
+    assert events.until("flow-refused")
     name.set("dial_timeout", 1)
     with raises_errno(errno.ETIMEDOUT):
         name.open_dial()
-    assert events.until("flow_timed_out")
+    assert events.until("flow-timed-out")
 
 
 def test_a_reader_waits_at_the_end(daemon, name):
     fd = track(os.open(daemon.path("events"), os.O_RDONLY))
     reader = Child(os.read, fd, 4096, keep=[fd]).wait_blocked("read")
     os.mkdir(daemon.path("names", "news"))
-    assert b" name_created names/news " in reader.result()
+    assert b" name-created names/news " in reader.result()
 
 
 def test_a_waiting_reader_dies_when_killed(daemon):

@@ -235,7 +235,7 @@ def test_serve_leaves_a_name_that_was_there(name, serve):
 def test_serve_removes_its_name_under_clients_that_leave(daemon, run):
     server = run("serve", "made")
     server.line()
-    client = Child(lambda: sh(f"cat {daemon.path('names', 'made', 'dial')}").out)
+    client = Child(lambda: sh(f"cat 0<>{daemon.path('names', 'made', 'dial')}").out)
     wait_for(lambda: "allocated" in daemon.flow_states().values(), "a flow")
     code, _, err = server.end(signal.SIGTERM)
     assert code == 0, err

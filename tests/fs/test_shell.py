@@ -31,11 +31,6 @@ def test_echo_before_cat(run):
     assert run("echo hi > $D & wait_up 1 alloc-pending; cat $A; wait").out == "hi\n"
 
 
-def test_a_client_may_finish_before_the_server_reads(run):
-    assert run("exec 3<$A & wait; (exec 4<$A; wait_up 1 dealloc-pending; cat <&4) &"
-               "wait_up 1 accept-pending || true; echo hi > $D; wait", check=False) is not None
-
-
 def test_a_server_reads_after_the_client_has_gone(run):
     out = run("""{ wait_up 1 dealloc-pending; cat; } < $A &
                  wait_up 1 accept-pending; echo hi > $D; wait""").out
@@ -162,10 +157,10 @@ def test_head_that_leaves_breaks_the_senders_pipe(run):
     assert out.out == "y\n"
 
 
-def test_sigpipe_ends_the_sender(run):
-    out = run("""head -c 1 $A > /dev/null &
-                 bash -c 'while :; do echo y; done' > $D; echo $?; wait""")
-    assert out.out == "141\n"
+def test_a_sender_without_a_receiver_gets_an_error_and_no_sigpipe(run):
+    """The kernel signals for pipes and sockets only; here `yes` ends by what write tells it."""
+    done = run("head -c 1 $A > /dev/null & yes > $D; echo $?; wait")
+    assert done.out == "1\n" and "Broken pipe" in done.err
 
 
 def test_noclobber_refuses(run):
