@@ -38,6 +38,18 @@ WriteOutcome Channel::write(Side side, std::span<const std::byte> message) {
   return WriteOutcome::ok;
 }
 
+bool Channel::may_pass(Side side, std::size_t bytes) const {
+  const Direction& direction = from(side);
+  return direction.writer_open && direction.reader_open && bytes <= limits_.mtu_bytes &&
+         direction.queue.empty() && !is_mapped(side) && !is_mapped(other(side)) && !is_corrupt();
+}
+
+void Channel::passed(Side side, std::size_t bytes) {
+  DirectionStats& stats = from(side).stats;
+  ++stats.messages;
+  stats.bytes += bytes;
+}
+
 Channel::Front Channel::front(Side to) {
   const Direction& direction = from(other(to));
   if (is_corrupt()) {
@@ -150,6 +162,12 @@ Status Channel::make_segments(const MappedSetup& setup) {
 
 Result<SegmentView> Channel::segment(Side side) const {
   return mapped_ == nullptr ? fail(ENOENT, "segment") : mapped_->segment(side);
+}
+
+void Channel::close_segment_fd(Side side) {
+  if (mapped_ != nullptr) {
+    mapped_->close_segment_fd(side);
+  }
 }
 
 Result<flowfs_attach> Channel::attach(Side side) {

@@ -93,7 +93,7 @@ struct MappedSetup {
 
 // What fs registers as the backing of tx (the end's own) and rx (the peer's).
 struct SegmentView {
-  int fd = -1;  // stays open while this generation is the present one
+  int fd = -1;  // open until close_segment_fd() or the end of this generation
   pool::Generation generation{};
   std::size_t bytes = 0;
 };
@@ -113,6 +113,10 @@ class Channel {
   // is queued or when it fits into the depth beside what is; it is not empty. An end that has shut
   // down or closed its own direction writes `closed` and reads `end`.
   WriteOutcome write(Side from, std::span<const std::byte> message);
+  // Whether a message may go straight from its writer to a reader that waits, without being queued:
+  // both ends are in file mode, nothing is queued before it, and write() would accept it.
+  [[nodiscard]] bool may_pass(Side from, std::size_t bytes) const;
+  void passed(Side from, std::size_t bytes);  // it did: counts it, with no copy
   // The unread rest of the message at the front, valid until the next call on this channel.
   struct Front {
     ReadOutcome outcome = ReadOutcome::empty;
@@ -152,6 +156,9 @@ class Channel {
   // The present segment of `side`. A new generation is a new backing, under a new inode. Errors:
   // ENOENT none (make_segments() makes it).
   [[nodiscard]] Result<SegmentView> segment(Side side) const;
+  // The backings of this segment are registered and keep it: its memfd is closed, and segment().fd
+  // is -1.
+  void close_segment_fd(Side side);
 
   // FLOWFS_IOC_ATTACH. EBUSY already in mapped mode; EPROTO poisoned; ENOENT no segments; EPIPE
   // closed; EAGAIN messages written before still wait for room in this end's lane, or its mapped

@@ -79,6 +79,12 @@ Result<SegmentView> Mapped::segment(Side side) const {
       .fd = segment->fd().get(), .generation = segment->generation(), .bytes = segment_bytes()};
 }
 
+void Mapped::close_segment_fd(Side side) {
+  if (auto& segment = end(side).segment; segment) {
+    segment->close_fd();
+  }
+}
+
 Status Mapped::renew_segment(Side side, std::uint64_t retired_at) {
   End& end = this->end(side);
   auto made = pool::Segment::create(geometry_, end.identity.flow,

@@ -42,6 +42,7 @@ class Mapped {
   // Both ends have a segment afterwards. Errors: those of Segment::create.
   Status ensure_segments();
   [[nodiscard]] Result<SegmentView> segment(Side side) const;
+  void close_segment_fd(Side side);
   [[nodiscard]] std::size_t segment_bytes() const { return geometry_.segment_bytes(); }
 
   Result<flowfs_attach> attach(Side side);

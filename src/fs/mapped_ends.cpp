@@ -185,6 +185,7 @@ Status MappedEnds::register_views(Flow& flow, flow::Side side) {
     }
     backing = std::move(*added);
   }
+  flow.channel.close_segment_fd(side);
   return {};
 }
 

@@ -64,6 +64,8 @@ class Segment {
   [[nodiscard]] std::span<std::byte> bytes() const { return mapping_->bytes(); }
   [[nodiscard]] flowfs_segment& header() const;
   [[nodiscard]] const Fd& fd() const { return fd_; }
+  // Whoever registered it elsewhere keeps the memory; so does the mapping.
+  void close_fd() { fd_.reset(); }
   [[nodiscard]] Generation generation() const { return generation_; }
   // For a wait in the loop, which may outlive this object.
   [[nodiscard]] const std::shared_ptr<Mapping>& mapping() const { return mapping_; }
