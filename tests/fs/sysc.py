@@ -16,7 +16,8 @@ RENAME_EXCHANGE = 2
 _SYS_RENAMEAT2 = 316
 _SYS_COPY_FILE_RANGE = 326
 SYSCALL_NUMBERS = {"read": 0, "write": 1, "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20,
-                   "openat": 257, "poll": 7, "ioctl": 16, "io_getevents": 208, "io_submit": 209}
+                   "openat": 257, "poll": 7, "ioctl": 16, "io_getevents": 208, "io_submit": 209,
+                   "fcntl": 72, "flock": 73}
 
 
 def _checked(value, what):
