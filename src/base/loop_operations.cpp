@@ -36,10 +36,10 @@ void WatchOperation::completed(std::int32_t result) {
     call(callback_, static_cast<short>(POLLNVAL));
     return;
   }
-  call(callback_, static_cast<short>(result));
-  if (repeat_ == Repeat::yes && !abandoned_) {
-    loop_->submit(*this);
+  if (repeat_ == Repeat::yes) {
+    loop_->submit(*this);  // only queued: the callback comes before it is armed, or takes it back
   }
+  call(callback_, static_cast<short>(result));
 }
 
 void WatchOperation::forget() { std::exchange(callback_, {}); }
@@ -85,9 +85,8 @@ void FutexOperation::start() {
 
 void FutexOperation::prepare(io_uring& ring) {
   io_uring_sqe* entry = io_uring_get_sqe(&ring);
-  // The kernel only reads the word: liburing's signature lacks the const.
-  auto* word = reinterpret_cast<std::uint32_t*>(const_cast<FutexWord*>(word_));
-  io_uring_prep_futex_wait(entry, word, expected_, FUTEX_BITSET_MATCH_ANY, kFutex2SizeU32, 0);
+  io_uring_prep_futex_wait(entry, nullptr, expected_, FUTEX_BITSET_MATCH_ANY, kFutex2SizeU32, 0);
+  entry->addr = reinterpret_cast<std::uintptr_t>(word_);  // the parameter above lacks the const
   io_uring_sqe_set_data(entry, this);
 }
 
