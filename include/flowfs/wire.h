@@ -42,9 +42,12 @@
 struct flowfs_position {
   uint64_t hot;      /* of the next record */
   uint64_t bulk;     /* of the next bulk message, before its padding */
-  uint64_t sequence; /* of the next record */
+  uint64_t sequence; /* of the next record, or FLOWFS_SEQUENCE_ANY */
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_position) == 24);
+
+/* Nobody knows: the next record's number is taken as it is found, those after it must follow. */
+#define FLOWFS_SEQUENCE_ANY UINT64_MAX
 
 /* A record begins at a multiple of FLOWFS_RECORD_ALIGN of the hot ring and is never split by its end. */
 #define FLOWFS_RECORD_ALIGN 16u

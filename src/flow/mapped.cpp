@@ -310,7 +310,7 @@ bool Mapped::writable(Side side) {
   const auto guard = this->guard();
   const auto peer_shutdown =
       pool::shared(end(other(side)).segment->header().shutdown).load(std::memory_order_acquire);
-  const bool room = lane(side).writer->room_for(geometry_.mtu_bytes) != LaneWriter::Outcome::full;
+  const bool room = lane(side).writer->room_for_any() != LaneWriter::Outcome::full;
   check(guard);
   return room || (peer_shutdown & FLOWFS_SHUT_RECEIVE) != 0 || corrupt_;
 }
@@ -323,7 +323,7 @@ bool Mapped::mapped_end_readable(Side side) {
     return true;
   }
   const auto guard = this->guard();
-  LaneReader reader(geometry_, peer.segment->bytes(), cursors_of(side), true);
+  LaneReader reader(geometry_, peer.segment->bytes(), cursors_of(side));
   LaneReader::Record record;
   const auto shutdown =
       pool::shared(peer.segment->header().shutdown).load(std::memory_order_acquire);
@@ -338,13 +338,13 @@ bool Mapped::mapped_end_writable(Side side) {
   const auto guard = this->guard();
   const auto shutdown =
       pool::shared(peer.segment->header().shutdown).load(std::memory_order_acquire);
-  const auto lane_end = pool::find_lane_end(
-      LaneReader(geometry_, me.segment->bytes(), cursors_of(other(side)), true));
+  const auto lane_end =
+      pool::find_lane_end(LaneReader(geometry_, me.segment->bytes(), cursors_of(other(side))));
   bool room = !lane_end.has_value() || (peer.mapped && (shutdown & FLOWFS_SHUT_RECEIVE) != 0);
   if (!room) {
     LaneWriter writer(geometry_, me.segment->bytes(), peer.segment->bytes(),
                       me.segment->generation(), *lane_end);
-    room = writer.room_for(geometry_.mtu_bytes) != LaneWriter::Outcome::full;
+    room = writer.room_for_any() != LaneWriter::Outcome::full;
   }
   check(guard);
   return room || corrupt_;

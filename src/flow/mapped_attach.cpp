@@ -212,7 +212,7 @@ Status Mapped::detach(Side side) {
   const auto guard = this->guard();
   Lane& sends = lane(side);
   Lane& receives = lane(other(side));
-  receives.reader.emplace(geometry_, peer.segment->bytes(), read, true);
+  receives.reader.emplace(geometry_, peer.segment->bytes(), read);
   receives.cursors.emplace(geometry_, me.segment->header().cursors, peer.segment->generation(),
                            read);
   sends.writer.emplace(geometry_, me.segment->bytes(), peer.segment->bytes(),
@@ -336,7 +336,7 @@ bool Mapped::take_back_receiving(Side side) {
 bool Mapped::salvage_present(Side side, MessageQueue& into) {
   End& peer = end(other(side));
   Lane& lane = this->lane(other(side));
-  LaneReader reader(geometry_, peer.segment->bytes(), cursors_of(side), true);
+  LaneReader reader(geometry_, peer.segment->bytes(), cursors_of(side));
   if (!lane.writer) {
     reader.set_end(end(side).status.words().closed_at);
     return salvage(reader, into);
@@ -356,8 +356,8 @@ bool Mapped::salvage_retired(Side reader_side, MessageQueue& into) {
   const pool::FaultGuard guard(retired.segment.bytes());
   const Position at{.hot = pool::shared(cursors.hot).load(std::memory_order_acquire),
                     .bulk = pool::shared(cursors.bulk).load(std::memory_order_acquire),
-                    .sequence = 0};
-  LaneReader reader(geometry_, retired.segment.bytes(), at, true);
+                    .sequence = FLOWFS_SEQUENCE_ANY};
+  LaneReader reader(geometry_, retired.segment.bytes(), at);
   reader.set_end(retired.lane_end);
   return salvage(reader, into) && !guard.faulted();
 }
@@ -382,7 +382,7 @@ std::optional<std::uint64_t> Mapped::lane_end_for_mapped_reader(Side from) {
     return closed_at;  // said before
   }
   const auto found = pool::find_lane_end(
-      LaneReader(geometry_, end(from).segment->bytes(), cursors_of(other(from)), true));
+      LaneReader(geometry_, end(from).segment->bytes(), cursors_of(other(from))));
   return found.transform([](const Position& position) { return position.hot; });
 }
 
@@ -393,11 +393,11 @@ Position Mapped::cursors_of(Side reader) const {
   // acquire, as in LaneWriter::refresh.
   if (pool::shared(cursors.generation).load(std::memory_order_acquire) !=
       std::to_underlying(peer.generation())) {
-    return {.hot = 0, .bulk = 0, .sequence = 0};
+    return {.hot = 0, .bulk = 0, .sequence = FLOWFS_SEQUENCE_ANY};
   }
   return {.hot = pool::shared(cursors.hot).load(std::memory_order_acquire),
           .bulk = pool::shared(cursors.bulk).load(std::memory_order_acquire),
-          .sequence = 0};
+          .sequence = FLOWFS_SEQUENCE_ANY};
 }
 
 }  // namespace flowfs::flow

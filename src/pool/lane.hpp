@@ -42,6 +42,8 @@ class LaneWriter {
   // Whether a message of `bytes` fits now. Looks at the peer's cursors with seq_cst, so it is the
   // look that follows Sleeper::begin on sleep_room.
   Outcome room_for(std::size_t bytes);
+  // The same for a message of any legal length: what POLLOUT promises.
+  Outcome room_for_any();
   // Takes the reader's cursors into account. `ok` or `corrupt`.
   Outcome refresh();
 
@@ -95,10 +97,9 @@ class LaneReader {
     std::uint16_t origin = 0;
   };
 
-  // Reads the lane in `peer` from `start`. `any_sequence`: the number of the first record is taken
-  // as it is found (the position comes from cursors, which carry none).
-  LaneReader(const Geometry& geometry, std::span<const std::byte> peer, const Position& start,
-             bool any_sequence = false);
+  // Reads the lane in `peer` from `start`, whose sequence is FLOWFS_SEQUENCE_ANY where the position
+  // comes from cursors, which carry none.
+  LaneReader(const Geometry& geometry, std::span<const std::byte> peer, const Position& start);
 
   // The record at the position; the same one until pop(). An empty look is seq_cst, so it is the
   // look that follows Sleeper::begin on sleep_data.
@@ -132,7 +133,6 @@ class LaneReader {
   Position position_;
   std::uint64_t offset_;  // position_.hot % hot_bytes
   std::optional<std::uint64_t> end_;
-  bool any_sequence_;
   bool corrupt_ = false;
   // The record peeked and the position behind it.
   std::optional<Record> peeked_;

@@ -20,12 +20,11 @@ const T& at(std::span<const std::byte> segment, std::uint64_t offset) {
 }  // namespace
 
 LaneReader::LaneReader(const Geometry& geometry, std::span<const std::byte> peer,
-                       const Position& start, bool any_sequence)
+                       const Position& start)
     : geometry_(geometry),
       peer_(peer),
       position_(start),
       offset_(start.hot % geometry.hot_bytes),
-      any_sequence_(any_sequence),
       corrupt_(start.hot % FLOWFS_RECORD_ALIGN != 0 || start.bulk % FLOWFS_BULK_ALIGN != 0),
       next_(start) {
   FLOWFS_CHECK(geometry.valid() && peer.size() >= geometry.segment_bytes());
@@ -65,7 +64,6 @@ void LaneReader::pop() {
   peeked_.reset();
   position_ = next_;
   offset_ = position_.hot % geometry_.hot_bytes;
-  any_sequence_ = false;
 }
 
 LaneReader::Outcome LaneReader::poison() {
@@ -107,9 +105,10 @@ LaneReader::Outcome LaneReader::take(const Header& header) {
   if (body == 0 || body > (bulk ? sizeof(flowfs_bulk) : geometry_.inline_bytes) ||
       (bulk ? body != sizeof(flowfs_bulk) : header.flags != 0) ||
       sizeof(flowfs_record) + body > geometry_.hot_bytes - offset_ ||
-      (!any_sequence_ && header.sequence != position_.sequence)) {
+      (position_.sequence != FLOWFS_SEQUENCE_ANY && header.sequence != position_.sequence)) {
     return Outcome::corrupt;
   }
+  position_.sequence = header.sequence;
   const std::uint64_t body_offset = geometry_.hot_offset() + offset_ + sizeof(flowfs_record);
   next_ = {.hot = position_.hot + round_up(sizeof(flowfs_record) + body, FLOWFS_RECORD_ALIGN),
            .bulk = position_.bulk,

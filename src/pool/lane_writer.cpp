@@ -110,6 +110,13 @@ LaneWriter::Outcome LaneWriter::room_for(std::size_t bytes) {
   return fits(where) ? Outcome::ok : Outcome::full;
 }
 
+// The longest inline message needs the most of the hot ring, the longest of all the most of the
+// bulk.
+LaneWriter::Outcome LaneWriter::room_for_any() {
+  const Outcome outcome = room_for(geometry_.inline_bytes);
+  return outcome == Outcome::ok ? room_for(geometry_.mtu_bytes) : outcome;
+}
+
 LaneWriter::Outcome LaneWriter::refresh() {
   // seq_cst, pairs with the constructor of CursorPublisher: the cursors loaded below are of this
   // generation, or of a later one when this lane has ended anyway.

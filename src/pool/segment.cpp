@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pool/segment.hpp"
 
-#include <fcntl.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <utility>
@@ -138,8 +138,7 @@ Result<Segment> Segment::create(const Geometry& geometry, std::uint64_t flow,
 void Segment::discard() {
   // Cannot fail on a memfd of ours that is not sealed against writing; if it did, the memory would
   // only live as long as the mappings.
-  (void)::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                    static_cast<off_t>(mapping_->size()));
+  (void)::madvise(mapping_->data(), mapping_->size(), MADV_REMOVE);
 }
 
 flowfs_segment& Segment::header() const { return segment_header(mapping_->bytes()); }

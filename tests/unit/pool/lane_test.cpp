@@ -160,8 +160,8 @@ TEST(Lane, is_continued_by_another_writer_and_another_reader) {
                     lane.writer.position());
   ASSERT_EQ(writer.write(bytes("by the second")), Outcome::ok);
   Position cursors = lane.reader.position();
-  cursors.sequence = 0;  // cursors in shared memory carry none
-  LaneReader reader(lane.geometry, lane.sender.bytes(), cursors, true);
+  cursors.sequence = FLOWFS_SEQUENCE_ANY;  // cursors in shared memory carry none
+  LaneReader reader(lane.geometry, lane.sender.bytes(), cursors);
   LaneReader::Record record;
   ASSERT_EQ(reader.peek(record), LaneReader::Outcome::record);
   EXPECT_EQ(test::text(record.payload), "unread");
