@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// async_reads aio|uring FD...: one read of each descriptor, submitted at once through libaio's
-// system calls or through io_uring. Prints `submitting`, then `FD RESULT [DATA]` for each as it
-// completes.
-#include <liburing.h>
+// async_reads HOW FD...: asks for a message from each descriptor at once. Prints `submitting`, then
+// `FD RESULT [DATA]` for each as it completes. HOW is one of
+//   aio         libaio's system calls
+//   plain       IORING_OP_READ, which the kernel tries at once and then waits for by poll
+//   worker      IORING_OP_READ with IOSQE_ASYNC
+//   multishot   IORING_OP_READ_MULTISHOT, into buffers that the ring picks
+//   poll        IORING_OP_POLL_ADD, then read(2)
 #include <linux/aio_abi.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -64,38 +68,95 @@ int with_aio(std::vector<Read>& reads) {
   return 0;
 }
 
-int with_uring(std::vector<Read>& reads, unsigned flags) {
-  io_uring ring{};
-  if (io_uring_queue_init(256, &ring, 0) != 0) {
-    die("io_uring_queue_init");
-  }
-  for (Read& read : reads) {
-    io_uring_sqe* entry = io_uring_get_sqe(&ring);
-    io_uring_prep_read(entry, read.fd, read.buffer.data(),
-                       static_cast<unsigned>(read.buffer.size()), 0);
-    io_uring_sqe_set_data(entry, &read);
-    io_uring_sqe_set_flags(entry, flags);
-  }
-  if (io_uring_submit(&ring) < 0) {
-    die("io_uring_submit");
-  }
-  for (std::size_t left = reads.size(); left > 0; --left) {
-    io_uring_cqe* completion = nullptr;
-    if (io_uring_wait_cqe(&ring, &completion) != 0) {
-      die("io_uring_wait_cqe");
+// The requests of one way to use the ring, and what a completion means.
+class Ring {
+ public:
+  explicit Ring(std::string_view how) : how_(how) {
+    if (io_uring_queue_init(256, &ring_, 0) != 0) {
+      die("io_uring_queue_init");
     }
-    report(*static_cast<Read*>(io_uring_cqe_get_data(completion)), completion->res);
-    io_uring_cqe_seen(&ring, completion);
   }
-  io_uring_queue_exit(&ring);
-  return 0;
-}
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+  ~Ring() { io_uring_queue_exit(&ring_); }
+
+  int run(std::vector<Read>& reads) {
+    if (how_ == "multishot") {
+      provide_buffers(reads);
+    }
+    for (Read& read : reads) {
+      submit(read);
+    }
+    if (io_uring_submit(&ring_) < 0) {
+      die("io_uring_submit");
+    }
+    for (std::size_t left = reads.size(); left > 0; --left) {
+      io_uring_cqe* completion = nullptr;
+      if (io_uring_wait_cqe(&ring_, &completion) != 0) {
+        die("io_uring_wait_cqe");
+      }
+      finish(reads, *completion);
+      io_uring_cqe_seen(&ring_, completion);
+    }
+    return 0;
+  }
+
+ private:
+  static constexpr int kGroup = 1;
+
+  void provide_buffers(std::vector<Read>& reads) {
+    int error = 0;
+    unsigned entries = 1;
+    while (entries < reads.size()) {
+      entries *= 2;
+    }
+    io_uring_buf_ring* const buffers = io_uring_setup_buf_ring(&ring_, entries, kGroup, 0, &error);
+    if (buffers == nullptr) {
+      die("io_uring_setup_buf_ring");
+    }
+    for (std::size_t i = 0; i < reads.size(); ++i) {
+      io_uring_buf_ring_add(
+          buffers, reads[i].buffer.data(), static_cast<unsigned>(reads[i].buffer.size()),
+          static_cast<unsigned short>(i), io_uring_buf_ring_mask(entries), static_cast<int>(i));
+    }
+    io_uring_buf_ring_advance(buffers, static_cast<int>(reads.size()));
+  }
+
+  void submit(Read& read) {
+    io_uring_sqe* const entry = io_uring_get_sqe(&ring_);
+    if (how_ == "poll") {
+      io_uring_prep_poll_add(entry, read.fd, POLLIN);
+    } else if (how_ == "multishot") {
+      io_uring_prep_read_multishot(entry, read.fd, 0, 0, kGroup);
+    } else {
+      io_uring_prep_read(entry, read.fd, read.buffer.data(),
+                         static_cast<unsigned>(read.buffer.size()), 0);
+      io_uring_sqe_set_flags(entry, how_ == "worker" ? IOSQE_ASYNC : 0U);
+    }
+    io_uring_sqe_set_data(entry, &read);
+  }
+
+  void finish(std::vector<Read>& reads, const io_uring_cqe& completion) {
+    Read& read = *static_cast<Read*>(io_uring_cqe_get_data(&completion));
+    if (how_ == "poll") {
+      report(read, ::read(read.fd, read.buffer.data(), read.buffer.size()));
+      return;
+    }
+    if (how_ == "multishot" && (completion.flags & IORING_CQE_F_BUFFER) != 0) {
+      read.buffer = reads[completion.flags >> IORING_CQE_BUFFER_SHIFT].buffer;
+    }
+    report(read, completion.res);
+  }
+
+  std::string_view how_;
+  io_uring ring_{};
+};
 
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: async_reads aio|uring|uring-plain FD...\n");
+    std::fprintf(stderr, "usage: async_reads aio|plain|worker|multishot|poll FD...\n");
     return 2;
   }
   std::vector<Read> reads(static_cast<std::size_t>(argc) - 2);
@@ -105,8 +166,5 @@ int main(int argc, char** argv) {
   std::puts("submitting");
   std::fflush(stdout);
   const std::string_view how = argv[1];
-  if (how == "aio") {
-    return with_aio(reads);
-  }
-  return with_uring(reads, how == "uring" ? IOSQE_ASYNC : 0);
+  return how == "aio" ? with_aio(reads) : Ring(how).run(reads);
 }

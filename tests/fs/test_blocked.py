@@ -10,7 +10,7 @@ import time
 
 import pytest
 from conftest import long_run
-from harness import close, program, set_nonblock
+from harness import close, program
 from procs import Child, become, describe, state_of, wait_blocked, wait_for
 
 ALICE = 61001
@@ -119,10 +119,6 @@ class Reader:
     """The program that reads descriptors through libaio or io_uring."""
 
     def __init__(self, how, fds):
-        if how == "uring-nonblock":
-            for fd in fds:
-                set_nonblock(fd)
-            how = "uring-plain"
         self.process = subprocess.Popen([program("async_reads"), how, *map(str, fds)], pass_fds=fds,
                                         stdout=subprocess.PIPE, bufsize=0)
 
@@ -162,9 +158,10 @@ def reader():
             one.die()
 
 
-# An io_uring read of what looks like a regular file is filled up by the kernel unless the read runs in a
-# worker (IOSQE_ASYNC) or the descriptor is O_NONBLOCK; flowfs(7) says so.
-HOWS = ["aio", "uring", "uring-nonblock"]
+# A plain IORING_OP_READ of what looks like a regular file is filled up by the kernel from further messages
+# until the buffer is full or the flow ends. These keep the boundaries; flowfs(7) says so.
+HOWS = ["aio", "multishot", "poll"]
+EVERY_WAY = [*HOWS, "plain", "worker"]
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -186,7 +183,7 @@ def test_a_parked_read_gets_the_message_that_comes(name, reader, how):
     assert asked.line() == f"{client} 4 late"
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("how", EVERY_WAY)
 def test_a_parked_read_sees_the_end(name, reader, how):
     client, server = name.pair()
     asked = reader(how, [client])
@@ -196,21 +193,21 @@ def test_a_parked_read_sees_the_end(name, reader, how):
     assert asked.line() == f"{client} 0"
 
 
-def test_a_plain_io_uring_read_is_filled_up_by_the_kernel(name, reader):
+@pytest.mark.parametrize("how", ["plain", "worker"])
+def test_a_plain_io_uring_read_is_filled_up_by_the_kernel(name, reader, how):
     client, server = name.pair()
     os.write(server, b"two ")
     os.write(server, b"messages")
-    asked = reader("uring-plain", [client])
+    asked = reader(how, [client])
     asked.wait_submitted()
     close(server)
     assert asked.line() == f"{client} 12 two messages"
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("how", EVERY_WAY)
 def test_parked_reads_wedge_nothing_and_die(daemon, name, reader, how):
     """The case that ASYNC_DIO would lose: others open, close and stat while these are parked."""
-    count = 8 if how == "aio" else 64
-    pairs = [name.pair() for _ in range(count)]
+    pairs = [name.pair() for _ in range(8 if how == "aio" else 64)]
     clients = [client for client, _ in pairs]
     readers = [reader(how, [fd]) for fd in clients] if how == "aio" else [reader(how, clients)]
     for one in readers:
