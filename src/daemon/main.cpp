@@ -10,6 +10,7 @@
 
 #include "base/fd.hpp"
 #include "base/log.hpp"
+#include "base/memory_reserve.hpp"
 #include "daemon/background.hpp"
 #include "daemon/command_line.hpp"
 #include "daemon/daemon.hpp"
@@ -85,6 +86,7 @@ int run(int argc, const char* const* argv) {
     return check(line->config.empty() ? default_config(line->user, system_environment())
                                       : line->config);
   }
+  memory_reserve::install();
   if (auto shed = shed_inheritance(); !shed) {
     return fail_with(shed.error().message());
   }

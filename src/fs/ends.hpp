@@ -149,6 +149,7 @@ class Ends {
   // Where the peer is mapped: asks to be told when what this end waits for may be there.
   void wait_for_mapped_peer(End& end);
   bool answer_read(End& end, Request request, const MessageFile& file, std::size_t size);
+  void park_write(End& end, MessageFile& file, Request request, std::span<const std::byte> data);
   bool pass_to_reader(End& end, std::span<const std::byte> data);
   // 0, or the errno; EAGAIN: no room now.
   int try_write(End& end, std::span<const std::byte> data);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "flowfs/wire.h"
 #include "fs/ends.hpp"
@@ -161,10 +162,28 @@ void Ends::write(MessageFile& file, Request request, std::span<const std::byte> 
   } else if (error != EAGAIN || (transfer.flags & O_NONBLOCK) != 0) {
     replies_.error(request, error);
   } else {
-    parking_.park(end->writers,
-                  {.request = request, .file = &file, .data = {data.begin(), data.end()}});
-    wait_for_mapped_peer(*end);
+    park_write(*end, file, request, data);
   }
+}
+
+void Ends::park_write(End& end, MessageFile& file, Request request,
+                      std::span<const std::byte> data) {
+  auto charge = users_.charge(request.uid(), registry::Resource::bytes, data.size());
+  if (!charge) {
+    replies_.error(request, charge.error().error);
+    return;
+  }
+  std::vector<std::byte> kept;
+  try {
+    kept.assign(data.begin(), data.end());
+  } catch (const std::bad_alloc&) {
+    replies_.error(request, ENOMEM);
+    return;
+  }
+  parking_.park(
+      end.writers,
+      {.request = request, .file = &file, .data = std::move(kept), .bytes = std::move(*charge)});
+  wait_for_mapped_peer(end);
 }
 
 // Straight from the writer's buffer to a reader that waits for it: no queue, no copy, no charge.
@@ -193,7 +212,13 @@ int Ends::try_write(End& end, std::span<const std::byte> data) {
     return charge.error().error;
   }
   flow.charged_bytes[index(end.side)] += data.size();
-  const flow::WriteOutcome outcome = flow.channel.write(end.side, data);
+  flow::WriteOutcome outcome{};
+  try {
+    outcome = flow.channel.write(end.side, data);
+  } catch (const std::bad_alloc&) {
+    settle(flow, end.side);
+    return ENOMEM;
+  }
   settle(flow, end.side);
   if (outcome == flow::WriteOutcome::ok) {
     count(end, data.size());

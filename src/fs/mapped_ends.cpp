@@ -203,7 +203,8 @@ void MappedEnds::open(Request request, Node segment, int flags) {
   // Kept: what is answered below may release the end.
   const std::shared_ptr<Flow> flow = ends_.find(seen->end)->flow;
   if (const Status made = make_segments(*flow, request.uid()); !made) {
-    replies_.error(request, made.error().error);
+    // The daemon's own limit of descriptors is not the caller's.
+    replies_.error(request, made.error().error == EMFILE ? ENFILE : made.error().error);
     return;
   }
   const int backing = nodes_.at(segment.object)->backings_[index(seen->view)].id();

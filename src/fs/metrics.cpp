@@ -74,10 +74,12 @@ void add_users(MetricsText& text, const registry::Users& users) {
 }  // namespace
 
 std::string format_metrics(const Tree& tree, const registry::Registry& registry,
-                           const registry::Users& users, std::uint64_t requests_held_back) {
+                           const registry::Users& users, const SessionCounters& session) {
   MetricsText text;
   text.single("flowfs_throttled_total", "Requests held back because of a uid's rate.",
-              Type::counter, requests_held_back);
+              Type::counter, session.held_back);
+  text.single("flowfs_out_of_memory_total", "Requests refused because there was no memory.",
+              Type::counter, session.out_of_memory);
   text.single("flowfs_flow_ends", "Ends of flows, pending ones included.", Type::gauge,
               registry.end_count());
   text.single("flowfs_open_files", "Open file descriptions of the tree.", Type::gauge,

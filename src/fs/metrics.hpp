@@ -8,7 +8,13 @@
 
 namespace flowfs::fs {
 
+// What the session counts before a request reaches the tree.
+struct SessionCounters {
+  std::uint64_t held_back = 0;
+  std::uint64_t out_of_memory = 0;
+};
+
 std::string format_metrics(const Tree& tree, const registry::Registry& registry,
-                           const registry::Users& users, std::uint64_t requests_held_back);
+                           const registry::Users& users, const SessionCounters& session);
 
 }  // namespace flowfs::fs

@@ -36,6 +36,7 @@ struct Parked {
   std::vector<std::byte> data{};  // write: the message
   Node node{};                    // open: what is opened
   int flags = 0;                  // open: how
+  registry::Charge bytes{};       // write: for `data`
   int late_error = EINTR;         // the answer at the deadline
 
   // Set by Parking.

@@ -78,8 +78,9 @@ class Server::Impl {
   }
 
   std::string metrics_text() const {
-    const std::uint64_t held_back = session_ ? session_->throttle().held_back() : 0;
-    return format_metrics(tree_, registry_, users_, held_back);
+    return format_metrics(tree_, registry_, users_,
+                          {.held_back = session_ ? session_->throttle().held_back() : 0,
+                           .out_of_memory = session_ ? session_->out_of_memory() : 0});
   }
 
   static constexpr int kTreeVersion = 1;  // of the files and their meaning

@@ -2,10 +2,14 @@
 #include "fs/session.hpp"
 
 #include <fcntl.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "base/log.hpp"
+#include "base/memory_reserve.hpp"
 #include "fs/tree.hpp"
 
 namespace flowfs::fs {
@@ -85,11 +89,37 @@ void Session::deliver(std::span<const std::byte> request) {
   fuse_session_process_buf(session_, &buffer);
 }
 
+// Out of memory: what would begin something is answered ENOMEM without being parsed. What ends
+// something, or looks, goes on.
+bool Session::refuse_new_work(std::span<const std::byte> request) {
+  fuse_in_header header{};
+  std::memcpy(&header, request.data(), std::min(sizeof header, request.size()));
+  switch (header.opcode) {
+    case FUSE_OPEN:
+    case FUSE_WRITE:
+    case FUSE_MKDIR:
+    case FUSE_SYMLINK:
+    case FUSE_OPENDIR:
+    case FUSE_SETXATTR:
+    case FUSE_IOCTL:
+      break;
+    default:
+      return false;
+  }
+  const fuse_out_header answer{
+      .len = sizeof(fuse_out_header), .error = -ENOMEM, .unique = header.unique};
+  ++out_of_memory_;
+  return ::write(fuse_session_fd(session_), &answer, sizeof answer) == sizeof answer;
+}
+
 void Session::read_next() { reader_.read(*buffer_, buffer_); }
 
 void Session::on_request(std::int32_t result) {
   if (result > 0) {
-    throttle_.admit({buffer_->data(), static_cast<std::size_t>(result)});
+    const std::span<const std::byte> request(buffer_->data(), static_cast<std::size_t>(result));
+    if (!memory_reserve::exhausted() || !refuse_new_work(request)) {
+      throttle_.admit(request);
+    }
   } else if (result != -EINTR && result != -EAGAIN && result != -ENOENT) {
     // ENODEV: unmounted or aborted. (ENOENT: a request was interrupted before we could read it.)
     log::notice("the mount has gone: error=\"{}\"", Failure{-result, "reading"}.message());

@@ -29,11 +29,14 @@ class Session {
 
   [[nodiscard]] fuse_session* raw() const { return session_; }
   [[nodiscard]] Throttle& throttle() { return throttle_; }
+  // Requests refused because the daemon had no memory.
+  [[nodiscard]] std::uint64_t out_of_memory() const { return out_of_memory_; }
 
  private:
   Session(Loop& loop, fuse_session* session, const Options& options, std::function<void()> on_gone);
   void read_next();
   void deliver(std::span<const std::byte> request);
+  bool refuse_new_work(std::span<const std::byte> request);
   void on_request(std::int32_t result);
 
   fuse_session* session_;
@@ -41,6 +44,7 @@ class Session {
   Throttle throttle_;
   std::shared_ptr<std::vector<std::byte>> buffer_;
   Loop::Reader reader_;
+  std::uint64_t out_of_memory_ = 0;
 };
 
 }  // namespace flowfs::fs
