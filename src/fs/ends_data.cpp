@@ -261,8 +261,14 @@ bool Ends::serve_reader(End& end) {
 }
 
 bool Ends::serve_writer(End& end) {
-  const int error = try_write(end, end.writers.front().data);
+  Parked& parked = end.writers.front();
+  const std::uint64_t bytes = parked.bytes.amount();
+  parked.bytes.reset();  // the queue charges what it takes
+  const int error = try_write(end, parked.data);
   if (error == EAGAIN) {
+    if (auto charge = users_.charge(parked.request.uid(), registry::Resource::bytes, bytes)) {
+      parked.bytes = std::move(*charge);  // given back a moment ago: it fits
+    }
     return false;
   }
   const Parked taken = end.writers.take_front();
