@@ -6,6 +6,7 @@
 //   worker      IORING_OP_READ with IOSQE_ASYNC
 //   multishot   IORING_OP_READ_MULTISHOT, into buffers that the ring picks
 //   poll        IORING_OP_POLL_ADD, then read(2)
+#include <liburing.h>
 #include <linux/aio_abi.h>
 #include <poll.h>
 #include <sys/syscall.h>
