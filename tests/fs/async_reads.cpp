@@ -4,7 +4,6 @@
 //   aio         libaio's system calls
 //   plain       IORING_OP_READ, which the kernel tries at once and then waits for by poll
 //   worker      IORING_OP_READ with IOSQE_ASYNC
-//   multishot   IORING_OP_READ_MULTISHOT, into buffers that the ring picks
 //   poll        IORING_OP_POLL_ADD, then read(2)
 #include <liburing.h>
 #include <linux/aio_abi.h>
@@ -82,9 +81,6 @@ class Ring {
   ~Ring() { io_uring_queue_exit(&ring_); }
 
   int run(std::vector<Read>& reads) {
-    if (how_ == "multishot") {
-      provide_buffers(reads);
-    }
     for (Read& read : reads) {
       submit(read);
     }
@@ -96,39 +92,17 @@ class Ring {
       if (io_uring_wait_cqe(&ring_, &completion) != 0) {
         die("io_uring_wait_cqe");
       }
-      finish(reads, *completion);
+      finish(*completion);
       io_uring_cqe_seen(&ring_, completion);
     }
     return 0;
   }
 
  private:
-  static constexpr int kGroup = 1;
-
-  void provide_buffers(std::vector<Read>& reads) {
-    int error = 0;
-    unsigned entries = 1;
-    while (entries < reads.size()) {
-      entries *= 2;
-    }
-    io_uring_buf_ring* const buffers = io_uring_setup_buf_ring(&ring_, entries, kGroup, 0, &error);
-    if (buffers == nullptr) {
-      die("io_uring_setup_buf_ring");
-    }
-    for (std::size_t i = 0; i < reads.size(); ++i) {
-      io_uring_buf_ring_add(
-          buffers, reads[i].buffer.data(), static_cast<unsigned>(reads[i].buffer.size()),
-          static_cast<unsigned short>(i), io_uring_buf_ring_mask(entries), static_cast<int>(i));
-    }
-    io_uring_buf_ring_advance(buffers, static_cast<int>(reads.size()));
-  }
-
   void submit(Read& read) {
     io_uring_sqe* const entry = io_uring_get_sqe(&ring_);
     if (how_ == "poll") {
       io_uring_prep_poll_add(entry, read.fd, POLLIN);
-    } else if (how_ == "multishot") {
-      io_uring_prep_read_multishot(entry, read.fd, 0, 0, kGroup);
     } else {
       io_uring_prep_read(entry, read.fd, read.buffer.data(),
                          static_cast<unsigned>(read.buffer.size()), 0);
@@ -137,14 +111,11 @@ class Ring {
     io_uring_sqe_set_data(entry, &read);
   }
 
-  void finish(std::vector<Read>& reads, const io_uring_cqe& completion) {
+  void finish(const io_uring_cqe& completion) {
     Read& read = *static_cast<Read*>(io_uring_cqe_get_data(&completion));
     if (how_ == "poll") {
       report(read, ::read(read.fd, read.buffer.data(), read.buffer.size()));
       return;
-    }
-    if (how_ == "multishot" && (completion.flags & IORING_CQE_F_BUFFER) != 0) {
-      read.buffer = reads[completion.flags >> IORING_CQE_BUFFER_SHIFT].buffer;
     }
     report(read, completion.res);
   }
@@ -157,7 +128,7 @@ class Ring {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: async_reads aio|plain|worker|multishot|poll FD...\n");
+    std::fprintf(stderr, "usage: async_reads aio|plain|worker|poll FD...\n");
     return 2;
   }
   std::vector<Read> reads(static_cast<std::size_t>(argc) - 2);

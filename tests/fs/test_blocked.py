@@ -158,9 +158,9 @@ def reader():
             one.die()
 
 
-# A plain IORING_OP_READ of what looks like a regular file is filled up by the kernel from further messages
-# until the buffer is full or the flow ends. These keep the boundaries; flowfs(7) says so.
-HOWS = ["aio", "multishot", "poll"]
+# An io_uring read of what looks like a regular file is filled up by the kernel from further messages until
+# the buffer is full or the flow ends. These keep the boundaries: libaio, and io_uring's poll before a read.
+HOWS = ["aio", "poll"]
 EVERY_WAY = [*HOWS, "plain", "worker"]
 
 
