@@ -25,24 +25,24 @@ constexpr SubFolder kFolders[] = {
     {"users", Kind::users},
 };
 
+// At most 24 lines of 80 columns: it is read on a terminal.
 constexpr std::string_view kReadme =
     "flowfs: interprocess communication as a filesystem.\n"
     "\n"
-    "  mkdir names/log                      make a name (rmdir takes it away, rm -r does not "
-    "work)\n"
-    "  cat names/log/accept &               wait for one flow and print what it sends\n"
-    "  echo hi > names/log/dial             dial the name and send one message\n"
-    "  exec 3<>names/log/dial               a flow in both directions on descriptor 3\n"
-    "  chmod o+rw names/log/dial            let everybody dial (chown, setfacl work too)\n"
-    "  echo 2000000 > names/log/dial_timeout    wait 2 s for a server, then ETIMEDOUT\n"
-    "  ls flows; cat flows/*/state          your ends of flows\n"
-    "  cat events                           what happens, a line each, as it happens\n"
-    "  cat metrics                          every counter, as Prometheus reads it\n"
-    "  cat users/$(id -u)/usage             what is charged to you, limits beside it\n"
+    "  mkdir names/log                  make a name (rmdir, not rm -r, removes it)\n"
+    "  cat names/log/accept &           wait for one flow and print what it sends\n"
+    "  echo hi > names/log/dial         dial the name and send one message\n"
+    "  exec 3<>names/log/dial           a flow in both directions on descriptor 3\n"
+    "  chmod o+rw names/log/dial        let everybody dial (chown, setfacl work too)\n"
+    "  echo 0 > names/log/dial_timeout  refuse at once when nobody is accepting\n"
+    "  ls flows; cat flows/*/state      your ends of flows\n"
+    "  cat events                       what happens, a line each, as it happens\n"
+    "  cat metrics                      every counter, as Prometheus reads it\n"
+    "  cat users/$(id -u)/usage         what is charged to you, limits beside it\n"
     "\n"
-    "One write is one message, one read returns at most one. poll, select and epoll work.\n"
-    "flowfs(7) is the contract of every file; flowctl(1) is the tool: flowctl status, doctor, "
-    "ping.\n";
+    "One write is one message, one read returns at most one. poll, select and epoll\n"
+    "work. flowfs(7) is the contract of every file; flowctl(1) is the tool: flowctl\n"
+    "status, flowctl doctor, flowctl ping.\n";
 
 }  // namespace
 
