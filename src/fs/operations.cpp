@@ -37,12 +37,14 @@ void reply_xattr(Replies& replies, Request request, std::span<const std::byte> v
 struct Tree::Operations {
   static Tree& tree(fuse_req_t raw) { return *static_cast<Tree*>(fuse_req_userdata(raw)); }
 
-  // Counts a request and finds its node; answers ESTALE itself where there is none any more.
+  // Counts a request and finds its node; answers itself where there is none any more. ENOENT, as a
+  // look-up a moment later would: objects are never made again under an old node. After ESTALE the
+  // kernel would look once more, and tell the caller ESTALE if it loses that race too.
   static std::optional<Node> begin(Tree& tree, Request request, fuse_ino_t ino) {
     tree.counters_.asked(request.op);
     const auto node = tree.resolve(ino);
     if (!node) {
-      tree.replies_.error(request, ESTALE);
+      tree.replies_.error(request, ENOENT);
     }
     return node;
   }

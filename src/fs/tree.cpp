@@ -55,7 +55,7 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
     metas_.erase_object(directory.kind, directory.object);
     if (looked_up && session_ != nullptr) {
       // Attributes only, which takes no lock in the kernel: the next use of the directory asks us,
-      // learns ESTALE, and drops the cached name.
+      // and learns that it has gone.
       fuse_lowlevel_notify_inval_inode(session_, directory.id(), -1, 0);
     }
   };
