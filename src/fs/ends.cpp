@@ -3,6 +3,7 @@
 #include "fs/ends.hpp"
 
 #include <fcntl.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <utility>
@@ -14,6 +15,9 @@
 
 namespace flowfs::fs {
 namespace {
+
+// Ends at once from which their memory is worth giving back when all have gone.
+constexpr std::size_t kCrowd = 1000;
 
 std::size_t index(flow::Side side) { return static_cast<std::size_t>(side); }
 
@@ -110,6 +114,7 @@ void Ends::open_end(Request request, Node node, int flags, registry::NameId name
     drain_effects();
   });
   End& end = *ends_.emplace(*id, std::move(made)).first->second;
+  most_ends_ = std::max(most_ends_, ends_.size());
   end.opener = who;
   end.born = wall_clock_now();
 
@@ -214,6 +219,10 @@ void Ends::release(registry::FlowId id) {
   notify(*end);
   if (on_end_gone) {
     on_end_gone(id, end->looked_up);
+  }
+  if (ends_.empty() && most_ends_ > kCrowd) {
+    most_ends_ = 0;
+    malloc_trim(0);  // what a crowd left behind goes back to the machine
   }
 }
 

@@ -166,6 +166,7 @@ class Ends {
   Replies& replies_;
   Loop::Timer timer_;
   std::unordered_map<registry::FlowId, std::unique_ptr<End>> ends_;
+  std::size_t most_ends_ = 0;  // since there were none
 };
 
 }  // namespace flowfs::fs
