@@ -1,105 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Locks: real on attribute files and directories, ENOLCK on every other file."""
+"""Locks are real on attribute files and directories, and ENOLCK on every other file."""
 
 import errno
 import fcntl
 import os
 import random
-import signal
-import struct
 import subprocess
 import tempfile
 import threading
 
-import harness
 import procs
 import pytest
-import sysc
 from harness import close, read_text, track, write_text
-from procs import Child, describe, state_of, wait_blocked, wait_for
+from locking import (EX, NB, OFD_GETLK, OFD_SETLK, OFD_SETLKW, SH, TAKER_NAMES, TAKERS, UN, Holder,
+                     attribute, contender, no_lock_left, opened, record, taker)
+from procs import Child, wait_blocked
 from sysc import outcome, raises_errno
 
-AT_ONCE_S = 1.0
-EX, SH, UN, NB = fcntl.LOCK_EX, fcntl.LOCK_SH, fcntl.LOCK_UN, fcntl.LOCK_NB
-OFD_GETLK, OFD_SETLK, OFD_SETLKW = 36, 37, 38
+__all__ = ["attribute", "no_lock_left"]  # fixtures
 MOST_RANGES = 64
-_FLOCK = "hhqqi4x"
-
-
-def locked_ranges(daemon):
-    return daemon.metrics()[("flowfs_locked_ranges", frozenset())]
-
-
-@pytest.fixture(autouse=True)
-def no_lock_left(daemon, nothing_left):  # pylint: disable=unused-argument
-    """No lock outlives its file."""
-    yield
-    procs.end_children()
-    harness.close_tracked()
-    wait_for(lambda: locked_ranges(daemon) == 0, "no lock after the test")
-
-
-@pytest.fixture
-def attribute(name):
-    """The path of an attribute file."""
-    return name.file("backlog")
-
-
-def opened(path, flags=os.O_RDWR):
-    return track(os.open(path, flags))
-
-
-def record(fd, command, kind, start=0, length=0):
-    """fcntl(2) with a record lock; the answer of a question is (kind, start, length, pid)."""
-    asked = struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0)
-    kind, _, start, length, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, command, asked))
-    return kind, start, length, pid
-
-
-class Holder:
-    """A child that opens the file, takes a lock and keeps it until it is told to go on."""
-
-    def __init__(self, path, take, then=None):
-        ready, self._ready = os.pipe()
-        self._go, go = os.pipe()
-        self.child = Child(self._run, path, take, then, (self._ready, self._go), (ready, go),
-                           keep=(self._ready, self._go))
-        os.close(self._ready)
-        os.close(self._go)
-        self._gate = track(go)
-        self.pid = self.child.pid
-        assert os.read(ready, 1) == b"+", self.child.result()
-        os.close(ready)
-
-    @staticmethod
-    def _run(path, take, then, mine, _theirs):
-        told, go = mine
-        fd = os.open(path, os.O_RDWR if os.path.isfile(path) else os.O_RDONLY)
-        take(fd)
-        os.write(told, b"+")
-        os.read(go, 1)
-        return then(fd) if then else None
-
-    def go_on(self):
-        close(self._gate)
-        return self.child.result()
-
-
-def taker(function, *args):
-    return lambda fd: function(fd, *args)
-
-
-TAKERS = [taker(fcntl.flock, EX), taker(fcntl.lockf, EX),
-          taker(record, OFD_SETLKW, fcntl.F_WRLCK)]
-TAKER_NAMES = ["flock", "process", "description"]
-
-
-def contender(path, take, *args):
-    """A child that opens the file and calls `take`; its result says that it got the lock."""
-    def run():
-        take(os.open(path, os.O_RDWR), *args)
-        return os.getpid()
-    return Child(run)
 
 
 # --- flock -----------------------------------------------------------------------------------------
@@ -152,7 +71,7 @@ def test_two_who_share_a_flock_may_both_want_it_alone(attribute):
     fd = opened(attribute)
     fcntl.flock(fd, SH)
     holder = Holder(attribute, taker(fcntl.flock, SH), taker(fcntl.flock, EX))
-    close(holder._gate)  # pylint: disable=protected-access
+    holder.open_gate()
     wait_blocked(holder.pid, "flock")
     fcntl.flock(fd, EX)  # gives the shared lock away, and waits for the other to end
     holder.child.result()
@@ -188,62 +107,25 @@ def test_waiters_are_served_in_the_order_they_came(attribute):
     os.close(told)
 
 
-# --- the end of holders and waiters ---------------------------------------------------------------
-@pytest.mark.parametrize("take", TAKERS, ids=TAKER_NAMES)
-def test_a_killed_holder_gives_its_lock_back(attribute, take):
-    holder = Holder(attribute, take)
-    waiting = contender(attribute, take)
-    wait_blocked(waiting.pid, "flock", "fcntl")
-    holder.child.kill(signal.SIGKILL)
-    assert waiting.result() == waiting.pid
-    holder.child.reap()
-
-
-@pytest.mark.parametrize("take", TAKERS[:2], ids=TAKER_NAMES[:2])
-def test_a_killed_waiter_dies_at_once_and_gets_nothing(daemon, attribute, take):
-    holder = Holder(attribute, take)
-    waiting = contender(attribute, take)
-    wait_blocked(waiting.pid, "flock", "fcntl")
-    assert waiting.seconds_to_die() < AT_ONCE_S
-    assert locked_ranges(daemon) == 1
-    holder.go_on()
-    wait_for(lambda: locked_ranges(daemon) == 0, "the lock of the holder gone")
-    assert daemon.usage(0)["held"] == "0"
-
-
-@pytest.mark.parametrize("take", TAKERS[:2], ids=TAKER_NAMES[:2])
-def test_a_signal_ends_the_wait(attribute, take):
-    class Signalled(Exception):
-        pass
+def test_many_threads_take_turns(attribute):
+    inside, most, turns = [], [], []
 
     def run():
-        def handler(*_):
-            raise Signalled
-        signal.signal(signal.SIGUSR1, handler)
-        fd = os.open(attribute, os.O_RDWR)
-        try:
-            take(fd)
-        except Signalled:
-            return "signalled"
-        return "locked"
-    fd = opened(attribute)
-    take(fd)
-    waiting = Child(run)
-    wait_blocked(waiting.pid, "flock", "fcntl")
-    waiting.kill(signal.SIGUSR1)
-    assert waiting.result(AT_ONCE_S) == "signalled"
-
-
-def test_a_stopped_waiter_goes_on_waiting(attribute):
-    holder = Holder(attribute, taker(fcntl.flock, EX))
-    waiting = contender(attribute, fcntl.flock, EX)
-    wait_blocked(waiting.pid, "flock")
-    waiting.kill(signal.SIGSTOP)
-    wait_for(lambda: state_of(waiting.pid) == "T", f"stopped: {describe(waiting.pid)}")
-    waiting.kill(signal.SIGCONT)
-    wait_blocked(waiting.pid, "flock")
-    holder.go_on()
-    assert waiting.result() == waiting.pid
+        for _ in range(20):
+            fd = os.open(attribute, os.O_RDWR)
+            fcntl.flock(fd, EX)
+            inside.append(1)
+            most.append(len(inside))
+            inside.pop()
+            turns.append(1)
+            os.close(fd)
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(turns) == 160
+    assert max(most) == 1
 
 
 # --- fcntl -----------------------------------------------------------------------------------------
@@ -332,7 +214,7 @@ def test_a_circle_is_told_as_a_deadlock(attribute):
     fd = opened(attribute)
     fcntl.lockf(fd, EX, 1, 0)
     holder = Holder(attribute, taker(fcntl.lockf, EX, 1, 1), taker(fcntl.lockf, EX, 1, 0))
-    close(holder._gate)  # pylint: disable=protected-access
+    holder.open_gate()
     wait_blocked(holder.pid, "fcntl")
     with raises_errno(errno.EDEADLK):
         fcntl.lockf(fd, EX, 1, 1)
@@ -456,50 +338,3 @@ def test_a_lock_follows_a_renamed_name(daemon, name):
     os.rename(name.path, moved)
     with raises_errno(errno.EAGAIN):
         fcntl.flock(opened(os.path.join(moved, "backlog")), EX | NB)
-
-
-def test_a_lock_goes_with_its_file_after_the_object(daemon):
-    gone = daemon.name("gone")
-    os.mkdir(gone.path)
-    fd = opened(gone.file("backlog"))
-    fcntl.flock(fd, EX)
-    os.rmdir(gone.path)
-    assert locked_ranges(daemon) == 1
-    close(fd)
-    wait_for(lambda: locked_ranges(daemon) == 0, "the lock gone")
-
-
-def test_many_threads_take_turns(attribute):
-    inside, most, turns = [], [], []
-
-    def run():
-        for _ in range(20):
-            fd = os.open(attribute, os.O_RDWR)
-            fcntl.flock(fd, EX)
-            inside.append(1)
-            most.append(len(inside))
-            inside.pop()
-            turns.append(1)
-            os.close(fd)
-    threads = [threading.Thread(target=run) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(turns) == 160
-    assert max(most) == 1
-
-
-def test_the_end_of_the_daemon_ends_the_waits(fresh_daemon):
-    server = fresh_daemon()
-    server.start()
-    name = server.name("locked")
-    os.mkdir(name.path)
-    fd = opened(name.file("mtu"))
-    fcntl.flock(fd, EX)
-    waiting = contender(name.file("mtu"), fcntl.flock, EX)
-    wait_blocked(waiting.pid, "flock")
-    server.stop()
-    with raises_errno(errno.ECONNABORTED):
-        waiting.result()
-    assert outcome(sysc.read, fd, 10) == "ENOTCONN"
