@@ -90,6 +90,7 @@ void Channel::shutdown_write(Side side) {
 
 void Channel::shutdown_read(Side side) {
   Direction& direction = from(other(side));
+  direction.stats.drops += direction.queue.count();
   direction.queue.clear();
   if (std::exchange(direction.reader_open, false) && mapped_ != nullptr) {
     mapped_->reader_closed(side);

@@ -59,6 +59,7 @@ struct DirectionStats {
   std::uint64_t messages = 0;
   std::uint64_t bytes = 0;
   std::uint64_t copies = 0;  // between the sender's commit and the receiver's view
+  std::uint64_t drops = 0;   // sent, and never read: the receiver had gone, or would read no more
 };
 
 class Channel;

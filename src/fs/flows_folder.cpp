@@ -46,9 +46,11 @@ std::string format_stats(const End& end) {
   }
   return fmt::format(
       "messages_sent {}\nbytes_sent {}\ncopies_sent {}\nmessages_to_receive {}\n"
-      "bytes_to_receive {}\nbytes_queued {}\nreaders_waiting {}\nwriters_waiting {}\n",
-      sent.messages, sent.bytes, sent.copies, received.messages, received.bytes, waiting,
-      end.readers.size(), end.writers.size());
+      "bytes_to_receive {}\ndrops {}\nbytes_queued {}\nreaders_waiting {}\nwriters_waiting {}\n"
+      "waits {}\nwake_ups {}\n",
+      sent.messages, sent.bytes, sent.copies, received.messages, received.bytes, sent.drops,
+      waiting, end.readers.size(), end.writers.size(), end.readers.waits() + end.writers.waits(),
+      end.readers.wake_ups() + end.writers.wake_ups());
 }
 
 }  // namespace

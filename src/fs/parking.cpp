@@ -10,14 +10,17 @@ namespace flowfs::fs {
 
 Waits::~Waits() { fail_all(ECONNABORTED); }
 
-Parked Waits::take_front() { return parking_.remove(line_.front()); }
+Parked Waits::take_front() {
+  ++wake_ups_;
+  return parking_.remove(line_.front());
+}
 
 // What is told of a cancelled request may destroy this line with its owner: everything is taken out
 // first.
 void Waits::fail_all(int error) {
   std::vector<Parked> taken;
   while (!line_.empty()) {
-    taken.push_back(take_front());
+    taken.push_back(parking_.remove(line_.front()));
   }
   const auto on_cancel = on_cancel_;
   Replies& replies = parking_.replies_;
@@ -54,6 +57,7 @@ bool Parking::park(Waits& home, Parked parked) {
   Parked& kept = home.line_.back();
   kept.self = std::prev(home.line_.end());
   ++count_;
+  ++home.waits_;
   if (kept.deadline != kNever) {
     due_.push_back(&kept);
     kept.due = std::prev(due_.end());

@@ -62,6 +62,9 @@ class Waits {
   [[nodiscard]] bool empty() const { return line_.empty(); }
   [[nodiscard]] std::size_t size() const { return line_.size(); }
   [[nodiscard]] Parked& front() { return line_.front(); }
+  // How many ever waited here, and how many of them got what they waited for.
+  [[nodiscard]] std::uint64_t waits() const { return waits_; }
+  [[nodiscard]] std::uint64_t wake_ups() const { return wake_ups_; }
   // Takes the request out for its owner to answer.
   Parked take_front();
   // Answers all with `error`.
@@ -74,6 +77,8 @@ class Waits {
   Parking& parking_;
   std::function<void()> on_cancel_;
   std::list<Parked> line_;
+  std::uint64_t waits_ = 0;
+  std::uint64_t wake_ups_ = 0;
 };
 
 class Parking {

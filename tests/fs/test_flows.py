@@ -243,7 +243,26 @@ def test_stats_count_waits(flow):
     reader = Child(os.read, client, 9, keep=[client]).wait_blocked("read")
     os.write(server, b"x")
     reader.result()
-    assert int(read_values(os.path.join(folder, "stats"))["waits"]) >= 1
+    stats = read_values(os.path.join(folder, "stats"))
+    assert (stats["waits"], stats["wake_ups"]) == ("1", "1")
+
+
+def test_an_interrupted_wait_is_no_wake_up(flow):
+    client, _, folder, _ = flow
+    reader = Child(os.read, client, 9, keep=[client]).wait_blocked("read")
+    reader.kill()
+    reader.reap()
+    stats = read_values(os.path.join(folder, "stats"))
+    assert (stats["waits"], stats["wake_ups"]) == ("1", "0")
+
+
+def test_stats_count_what_was_never_read(flow):
+    client, server, folder, _ = flow
+    for _ in range(3):
+        os.write(client, b"x")
+    os.read(server, 1)
+    close(server)
+    wait_for(lambda: read_values(os.path.join(folder, "stats"))["drops"] == "2", "two drops")
 
 
 @pytest.mark.parametrize("bad", ["", "x", "shutdown", "shutdown both", "SHUTDOWN READ", "close now",
