@@ -59,7 +59,7 @@ Result<std::vector<std::string>> list_folder(const std::string& path) {
   std::vector<std::string> entries;
   for (;;) {
     errno = 0;
-    const dirent* const entry = readdir(folder.get());  // NOLINT(concurrency-mt-unsafe): own stream
+    const dirent* const entry = readdir(folder.get());
     if (entry == nullptr) {
       break;
     }
@@ -78,7 +78,7 @@ Result<std::vector<std::string>> list_folder(const std::string& path) {
 }
 
 std::string user_name(uid_t uid) {
-  const passwd* const entry = getpwuid(uid);  // NOLINT(concurrency-mt-unsafe): one thread
+  const passwd* const entry = getpwuid(uid);
   return entry == nullptr ? fmt::format("{}", uid) : std::string(entry->pw_name);
 }
 

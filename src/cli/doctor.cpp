@@ -157,7 +157,7 @@ bool seems_to_serve(const std::string& process, const std::string& mount) {
 // kernel tells nobody who serves a FUSE mount.
 std::optional<std::string> daemon_pid(const std::string& mount) {
   if (const Result<std::string> lock = read_file(mount + ".lock")) {
-    const std::string pid = lock->substr(0, lock->find('\n'));
+    std::string pid = lock->substr(0, lock->find('\n'));
     if (parse_number(pid)) {
       return pid;
     }
@@ -198,7 +198,7 @@ bool fuse_conf_allows() {
 }
 
 bool in_path(std::string_view program) {
-  const char* const path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): one thread
+  const char* const path = std::getenv("PATH");
   std::string_view rest = path == nullptr ? "/usr/bin:/bin" : path;
   while (!rest.empty()) {
     const std::size_t end = rest.find(':');
@@ -211,7 +211,7 @@ bool in_path(std::string_view program) {
 }
 
 void look_at_group(Facts& facts) {
-  const group* const entry = getgrnam("flowfs");  // NOLINT(concurrency-mt-unsafe): one thread
+  const group* const entry = getgrnam("flowfs");
   if (entry == nullptr) {
     return;
   }

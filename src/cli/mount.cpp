@@ -45,7 +45,7 @@ std::string unescape(std::string_view text) {
 
 std::string_view environment(const char* name) {
   // A single thread runs flowctl, and nothing in it calls setenv.
-  const char* const value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
+  const char* const value = std::getenv(name);
   return value == nullptr ? std::string_view{} : std::string_view(value);
 }
 

@@ -38,7 +38,7 @@ std::string_view name_of(ServeRole role) {
 // The name for as long as it is served: made where it is missing, and then removed at the end.
 class ServedName {
  public:
-  ServedName(const Common& common, std::string name)
+  ServedName(const Common& common, const std::string& name)
       : object_("names/" + name), path_(common.path(object_)) {}
 
   // False: it complained.

@@ -21,7 +21,7 @@ std::string number_or_dash(const KeyValues& values, std::string_view key) {
 // "12/5": sent and received.
 std::string both_ways(const KeyValues& stats, std::string_view what) {
   return fmt::format("{}/{}", number_or_dash(stats, fmt::format("{}_sent", what)),
-                     number_or_dash(stats, fmt::format("{}_received", what)));
+                     number_or_dash(stats, fmt::format("{}_to_receive", what)));
 }
 
 std::string heading(std::string_view what, std::size_t shown, std::uint64_t hidden,

@@ -64,7 +64,7 @@ std::string short_number(std::uint64_t value) {
 
 std::size_t terminal_width(int fd) {
   // A single thread runs flowctl, and nothing in it calls setenv.
-  if (const char* columns = std::getenv("COLUMNS")) {  // NOLINT(concurrency-mt-unsafe)
+  if (const char* columns = std::getenv("COLUMNS")) {
     if (const auto number = parse_number(columns); number && *number > 0) {
       return static_cast<std::size_t>(*number);
     }

@@ -86,6 +86,9 @@ def test_status_counts_who_waits_and_what_flows(daemon, name):
     assert sorted(flow["stats"]["messages_sent"] for flow in up) == [0, 1]
     assert sorted(flow["stats"]["bytes_sent"] for flow in up) == [0, 5]
     assert len(waiting) == 2
+    lines = [line.split() for line in flowctl(daemon.mount, "status")[1].splitlines()]
+    traffic = [words[5:] for words in lines if "allocated" in words]
+    assert sorted(traffic) == [["0/1", "0/5"], ["1/0", "5/0"]]
 
 
 def test_status_hides_what_is_not_the_callers_and_says_so(daemon, name):

@@ -37,7 +37,7 @@ Snapshot sample() {
   up.peer = KeyValues::parse_lines("uid 1000\npid 44\nname log\n");
   up.peer_user = "alice";
   up.stats = KeyValues::parse_lines(
-      "messages_sent 2\nmessages_received 3\nbytes_sent 20\nbytes_received 12345\n");
+      "messages_sent 2\nmessages_to_receive 3\nbytes_sent 20\nbytes_to_receive 12345\n");
   snapshot.flows = {waiting, up};
   snapshot.hidden_flows = 5;
   UserStatus user;
