@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "daemon/config.hpp"
 
-// The parser is compiled in here (and nowhere else), so that a fuzzer sees into it.
-#define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS 0
-// Some of toml++'s assertions do not hold for bad input (`[@x]`, version 3.3), which it then
-// handles well; but it ends the program in a debug build, and in others tells the compiler to rely
-// on them.
-#undef NDEBUG
-#define TOML_ASSERT(expression) static_cast<void>(0)
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <initializer_list>
@@ -19,7 +10,7 @@
 #include <utility>
 
 #include "daemon/keys.hpp"
-#include "daemon/toml_text.hpp"
+#include "daemon/toml.hpp"
 
 namespace flowfs::daemon {
 namespace {
@@ -177,10 +168,6 @@ std::string to_string(const Problem& problem, std::string_view file) {
 }
 
 std::expected<Config, Problems> parse_config(std::string_view text, const Accounts& accounts) {
-  if (const auto line = line_of_stray_character(text)) {
-    return std::unexpected(
-        Problems{{*line, "", "a character that is not ASCII, outside of quotes and comments"}});
-  }
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
     const toml::parse_error& error = parsed.error();

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -57,6 +58,11 @@ int Daemon::run() {
     return EXIT_FAILURE;
   }
   loop_->run();
+  reloader_.reset();  // it uses the loop
+  // Lets go of the FUSE device, on which the loop has a read: only now do calls end that nobody has
+  // read, and among them may be our child's.
+  loop_.reset();
+  end_reader();
   log::info("stopped path={}", mount_point_->path());
   return exit_code_;
 }
@@ -77,8 +83,7 @@ std::expected<void, std::string> Daemon::start() {
   if (auto done = give_up_privileges(); !done) {
     return done;
   }
-  log::info("mounted path={} passthrough={} futex_in_ring={} descriptors={}", mount_point_->path(),
-            server_->passthrough_in_use(), loop_->futex_in_ring(), *descriptors);
+  log::debug("mounted path={} descriptors={}", mount_point_->path(), *descriptors);
   return start_proof();
 }
 
@@ -135,7 +140,18 @@ std::expected<void, std::string> Daemon::start_proof() {
     return failed(watch.error());
   }
   proof_ = std::move(*watch);
+  reader_ = *reader;
   return {};
+}
+
+// A daemon that is told to end before it is ready takes its child along.
+void Daemon::end_reader() {
+  proof_ = {};
+  if (reader_ > 0 && ::kill(reader_, SIGKILL) == 0) {
+    while (::waitpid(reader_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  reader_ = 0;
 }
 
 fs::Options Daemon::server_options() const {
@@ -148,6 +164,7 @@ fs::Options Daemon::server_options() const {
 }
 
 void Daemon::proven(int status) {
+  reader_ = 0;
   if (server_ == nullptr) {
     return;  // ended before it was ready
   }
@@ -157,6 +174,8 @@ void Daemon::proven(int status) {
     end(EXIT_FAILURE);
     return;
   }
+  log::info("serving path={} passthrough={} futex_in_ring={}", mount_point_->path(),
+            server_->passthrough_in_use(), loop_->futex_in_ring());
   notify_ready(mount_point_->path());
   background_.ready();
 }

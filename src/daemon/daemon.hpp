@@ -59,6 +59,7 @@ class Daemon {
   [[nodiscard]] fs::Options server_options() const;
 
   void proven(int status);
+  void end_reader();
   void obey(int signal);
   void end(int exit_code);
   void begin_reload();
@@ -70,6 +71,7 @@ class Daemon {
   std::unique_ptr<Loop> loop_;
   Loop::Watch signals_;
   Loop::Watch proof_;
+  pid_t reader_ = 0;  // the child that proves that we serve; 0 once it has
   registry::Users users_;
   registry::Registry registry_;
   // Before the server: what it could not unmount, the mount point does.

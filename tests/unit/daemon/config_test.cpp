@@ -185,7 +185,7 @@ TEST(Config, a_text_that_is_not_toml_names_the_line) {
 
 TEST(Config, what_the_parser_would_stumble_over_is_refused_like_the_rest) {
   EXPECT_THAT(bad("\n[@limits]\n"), ElementsAre(testing::StartsWith("f:2: ")));
-  EXPECT_THAT(bad("[limits\xD0\x8B]\n"), ElementsAre(HasSubstr("f:1: a character that is not")));
+  EXPECT_THAT(bad("[limits\xD0\x8B]\n"), ElementsAre(testing::StartsWith("f:1: ")));
   EXPECT_EQ(good("[daemon]\nmount = '/run/\xC3\xA9' # \xC3\xA9\n").mount, "/run/\xC3\xA9");
 }
 

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Both ends of a lane against a peer that writes what the input says, before and between the reads:
+// nothing is touched outside the segments, and a lie is final.
+#include <fuzzer/FuzzedDataProvider.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "pool/lane.hpp"
+#include "pool/shared.hpp"
+
+namespace {
+
+using flowfs::pool::Geometry;
+using flowfs::pool::LaneReader;
+using flowfs::pool::LaneWalk;
+using flowfs::pool::LaneWriter;
+using flowfs::pool::Position;
+
+constexpr flowfs::pool::Generation kGeneration{1};
+
+void require(bool condition) {
+  if (!condition) {
+    std::abort();
+  }
+}
+
+// On the heap, so that AddressSanitizer knows where it ends.
+class Memory {
+ public:
+  explicit Memory(std::size_t size)
+      : data_(static_cast<std::byte*>(std::aligned_alloc(4'096, size)), &std::free), size_(size) {
+    std::memset(data_.get(), 0, size);
+  }
+  [[nodiscard]] std::span<std::byte> bytes() const { return {data_.get(), size_}; }
+
+ private:
+  std::unique_ptr<std::byte, decltype(&std::free)> data_;
+  std::size_t size_;
+};
+
+class Trial {
+ public:
+  Trial(FuzzedDataProvider& input, const Geometry& geometry, const Position& start)
+      : input_(&input),
+        geometry_(geometry),
+        hostile_(geometry.segment_bytes()),
+        own_(geometry.segment_bytes()),
+        reader_(geometry, hostile_.bytes(), start),
+        writer_(geometry, own_.bytes(), hostile_.bytes(), kGeneration,
+                {.hot = start.hot & ~15ULL, .bulk = start.bulk & ~63ULL, .sequence = 0}) {}
+
+  void step() {
+    switch (input_->ConsumeIntegralInRange(0, 9)) {
+      case 0:
+        scribble();
+        break;
+      case 1:
+        set_word();
+        break;
+      case 2:
+        plausible_record();
+        break;
+      case 3:
+        plausible_cursors();
+        break;
+      case 4:
+        walk();
+        break;
+      case 5:
+        reader_.set_end(input_->ConsumeIntegral<std::uint64_t>());
+        break;
+      case 6:
+      case 7:
+        write();
+        break;
+      default:
+        read();
+    }
+  }
+
+ private:
+  void scribble() {
+    const auto data =
+        input_->ConsumeBytes<std::uint8_t>(input_->ConsumeIntegralInRange<std::size_t>(1, 64));
+    const auto at = input_->ConsumeIntegralInRange<std::size_t>(
+        0, hostile_.bytes().size() - std::max<std::size_t>(data.size(), 1));
+    std::ranges::copy(std::as_bytes(std::span(data)), hostile_.bytes().data() + at);
+  }
+  void set_word() {
+    const auto at =
+        input_->ConsumeIntegralInRange<std::size_t>(0, hostile_.bytes().size() / 16 - 1) * 16;
+    const auto word = input_->ConsumeIntegral<std::uint32_t>();
+    std::memcpy(hostile_.bytes().data() + at, &word, sizeof word);
+  }
+  // Nearly right, where the reader looks next: what random bytes do not hit.
+  void plausible_record() {
+    const std::uint64_t offset = reader_.position().hot % geometry_.hot_bytes;
+    if (offset % 16 != 0) {
+      return;
+    }
+    auto* place = hostile_.bytes().data() + geometry_.hot_offset() + offset;
+    const bool bulk = input_->ConsumeBool();
+    const bool padding = input_->ConsumeIntegralInRange(0, 9) == 0;
+    const auto error = input_->ConsumeIntegralInRange<std::uint32_t>(0, 3);
+    flowfs_record record{};
+    record.commit =
+        bulk ? sizeof(flowfs_bulk) + 1
+             : input_->ConsumeIntegralInRange<std::uint32_t>(1, geometry_.inline_bytes + 1);
+    if (padding) {
+      record.commit =
+          FLOWFS_COMMIT_PADDING | static_cast<std::uint32_t>(geometry_.hot_bytes - offset - 15);
+    }
+    record.commit += error == 1 ? input_->ConsumeIntegral<std::uint32_t>() : 0;
+    record.flags = static_cast<std::uint16_t>(bulk && !padding ? FLOWFS_RECORD_BULK : 0);
+    record.flags |= error == 2 ? input_->ConsumeIntegral<std::uint16_t>() : std::uint16_t{0};
+    record.sequence =
+        reader_.position().sequence + (error == 3 ? input_->ConsumeIntegral<std::uint8_t>() : 0);
+    std::memcpy(place, &record, sizeof record);
+    if (bulk && geometry_.hot_bytes - offset >= sizeof record + sizeof(flowfs_bulk)) {
+      flowfs_bulk descriptor{};
+      descriptor.position =
+          reader_.position().bulk +
+          input_->ConsumeIntegralInRange<std::uint64_t>(0, geometry_.bulk_bytes / 64 + 1) * 64;
+      descriptor.length = input_->ConsumeIntegralInRange<std::uint32_t>(geometry_.inline_bytes,
+                                                                        geometry_.mtu_bytes + 1);
+      std::memcpy(place + sizeof record, &descriptor, sizeof descriptor);
+    }
+  }
+  void plausible_cursors() {
+    flowfs_cursors& cursors = flowfs::pool::segment_header(hostile_.bytes()).cursors;
+    cursors.generation = input_->ConsumeIntegralInRange<std::uint64_t>(0, 2);
+    cursors.hot = writer_.reader_hot() + input_->ConsumeIntegralInRange<std::uint64_t>(0, 300) * 8;
+    cursors.bulk =
+        writer_.reader_bulk() + input_->ConsumeIntegralInRange<std::uint64_t>(0, 300) * 32;
+  }
+
+  void check(const LaneReader::Record& record) {
+    const auto whole = hostile_.bytes();
+    require(!record.payload.empty() && record.payload.size() <= geometry_.mtu_bytes);
+    require(record.payload.data() >= whole.data() + geometry_.hot_offset() &&
+            record.payload.data() + record.payload.size() <= whole.data() + whole.size());
+    copy_.assign(record.payload.begin(), record.payload.end());
+  }
+  void read() {
+    LaneReader::Record record;
+    const auto outcome = reader_.peek(record);
+    if (outcome == LaneReader::Outcome::record) {
+      check(record);
+      reader_.pop();
+    } else if (outcome == LaneReader::Outcome::corrupt) {
+      require(reader_.peek(record) == LaneReader::Outcome::corrupt);
+    }
+  }
+  void walk() {
+    LaneReader copy = reader_;
+    LaneWalk walk(copy);
+    LaneReader::Record record;
+    std::size_t total = 0;
+    while (walk.next(record) == LaneReader::Outcome::record) {
+      check(record);
+      total += record.payload.size();
+    }
+    require(total <= geometry_.hot_bytes + geometry_.bulk_bytes);
+  }
+  void write() {
+    const auto length = input_->ConsumeIntegralInRange<std::size_t>(1, geometry_.mtu_bytes);
+    const std::vector<std::byte> message(length);
+    const Position before = writer_.position();
+    const auto outcome = input_->ConsumeBool() ? writer_.stage(message) : writer_.write(message);
+    if (input_->ConsumeBool()) {
+      writer_.publish();
+    }
+    if (outcome == LaneWriter::Outcome::corrupt) {
+      require(writer_.write(message) == LaneWriter::Outcome::corrupt);
+    }
+    require(writer_.position().hot >= before.hot);
+    require(writer_.position().hot - writer_.reader_hot() <= geometry_.hot_bytes);
+  }
+
+  FuzzedDataProvider* input_;
+  Geometry geometry_;
+  Memory hostile_;
+  Memory own_;
+  LaneReader reader_;
+  LaneWriter writer_;
+  std::vector<std::byte> copy_;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  FuzzedDataProvider input(data, size);
+  const std::size_t mtu = input.PickValueInArray({1U, 300U, 496U, 497U, 3'000U, 9'000U});
+  const auto geometry = Geometry::plan(mtu, 0, 4'096);
+  require(geometry.has_value());
+  const bool anywhere = input.ConsumeBool();
+  const Position start{.hot = anywhere ? input.ConsumeIntegral<std::uint64_t>() >> 1U : 0,
+                       .bulk = anywhere ? input.ConsumeIntegral<std::uint64_t>() >> 1U : 0,
+                       .sequence = input.ConsumeBool() ? 0 : FLOWFS_SEQUENCE_ANY};
+  Trial trial(input, *geometry, start);
+  for (int i = 0; i < 2'000 && input.remaining_bytes() > 0; ++i) {
+    trial.step();
+  }
+  return 0;
+}
