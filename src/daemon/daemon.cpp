@@ -160,6 +160,7 @@ fs::Options Daemon::server_options() const {
           .passthrough = !plan_.rootless,
           .name_defaults = plan_.config.defaults,
           .names = plan_.config.names,
+          .requests_per_second = plan_.config.requests_per_second,
           .hot_ring_bytes = plan_.config.hot_ring_bytes};
 }
 

@@ -21,6 +21,8 @@ constexpr std::uint64_t kMostObjects = 1'000'000;
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 50;
 constexpr std::uint64_t kLongestTimeUs = 1'000'000'000'000;  // 11 days, as in the tree
 constexpr std::uint64_t kMostDepth = std::uint64_t{1} << 30;
+constexpr std::uint64_t kFewestRequests = 100;  // with less, nobody could work
+constexpr std::uint64_t kMostRequests = 1'000'000'000;
 constexpr std::size_t kLongestPath = 4095;
 constexpr std::size_t kLongestGroup = 255;
 
@@ -143,6 +145,10 @@ const std::array kKeys{
     Key{Section::limits, "bytes", limit(per_uid<Resource::bytes>, kMostBytes)},
     Key{Section::limits, "descriptors", limit(per_uid<Resource::descriptors>, kMostObjects)},
     Key{Section::limits, "held", limit(per_uid<Resource::held>, kMostObjects)},
+    Key{Section::limits, "requests_per_second",
+        NumberRule{
+            [](const Scope& scope) -> std::uint64_t& { return scope.config->requests_per_second; },
+            kFewestRequests, kMostRequests, true}},
 
     Key{Section::limits_total, "names", limit(in_total<Resource::names>, kMostObjects)},
     Key{Section::limits_total, "flows", limit(in_total<Resource::flows>, kMostObjects)},

@@ -234,6 +234,24 @@ def test_a_reload_makes_names_and_changes_defaults_and_limits(fresh_daemon):
     server.stop()
 
 
+def test_a_reload_changes_the_rate_of_requests(fresh_daemon):
+    server = fresh_daemon("[limits]\nrequests_per_second = 'max'\n".replace("'", '"')).start()
+    name = server.name("n")
+    os.mkdir(name.path)
+
+    def seconds_of_reading():
+        began = time.monotonic()
+        for _ in range(100):
+            with open(name.file("backlog"), "rb") as file:
+                file.read()
+        return time.monotonic() - began
+    assert Child(seconds_of_reading, uid=61002).result() > 0
+    reload(server, "[limits]\nrequests_per_second = 100\n")
+    # At least 200 calls, of which the first 10 may come at once.
+    assert Child(seconds_of_reading, uid=61002).result() > 1.5
+    server.stop()
+
+
 def test_a_reload_of_a_bad_file_keeps_the_old_and_tells_each_problem(fresh_daemon):
     server = fresh_daemon("[defaults]\nmtu = 500\n").start()
     said = reload(server, "[defaults]\nmtu = 0\ncolour = 'red'\n[[name]]\nname = 'half'\n")

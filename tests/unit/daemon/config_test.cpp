@@ -77,6 +77,7 @@ hot_ring = 61440
 [limits]
 names = 5
 flows = "max"
+requests_per_second = 100
 [limits.total]
 bytes = 1_000_000
 [defaults]
@@ -98,6 +99,7 @@ timeout = "max"
   EXPECT_EQ(config.hot_ring_bytes, 61'440U);
   EXPECT_EQ(of(config.limits.per_uid, Resource::names), 5U);
   EXPECT_EQ(of(config.limits.per_uid, Resource::flows), kUnlimited);
+  EXPECT_EQ(config.requests_per_second, 100U);
   EXPECT_EQ(of(config.limits.total, Resource::bytes), 1'000'000U);
   EXPECT_EQ(config.defaults.backlog, kUnlimited);
   EXPECT_EQ(config.defaults.dial_timeout_us, 0U);
@@ -198,7 +200,8 @@ TEST(Config, unknown_tables_are_refused) {
       bad("[deamon]\nmount = '/x'\n"),
       ElementsAre("f:1: deamon: unknown key; allowed here: daemon, limits, defaults, name"));
   EXPECT_THAT(bad("[limits.uid]\nnames = 1\n"),
-              ElementsAre(AllOf(HasSubstr("limits.uid: unknown key"), EndsWith("held, total"))));
+              ElementsAre(AllOf(HasSubstr("limits.uid: unknown key"),
+                                EndsWith("held, requests_per_second, total"))));
   EXPECT_THAT(bad("daemon = 3\n"), ElementsAre("f:1: daemon: not a table; allowed: [daemon]"));
 }
 
