@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cli/status_view.hpp"
 
-#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 namespace flowfs::cli {
 namespace {
-
-using testing::HasSubstr;
 
 Snapshot sample() {
   Snapshot snapshot;
