@@ -138,8 +138,7 @@ bool Channel::has_room(const Direction& direction, std::size_t bytes) const {
   return queued == 0 || (queued <= limits_.depth_bytes && bytes <= limits_.depth_bytes - queued);
 }
 
-// --- mapped mode
-// -----------------------------------------------------------------------------------
+// --- mapped mode ---
 
 Result<std::size_t> Channel::segment_bytes(const Limits& limits, std::size_t hot_ring_bytes) {
   const auto geometry = pool::Geometry::plan(limits.mtu_bytes, limits.depth_bytes, hot_ring_bytes);

@@ -101,8 +101,10 @@ struct SegmentView {
 
 // What a parked request waits for.
 struct Interest {
-  bool data = false;           // a message or end of file
-  std::size_t room_bytes = 0;  // room for a message of this length; 0: not waited for
+  bool data = false;  // a message or end of file
+  // Room for a message of this length, the mtu standing for any as in writable(); 0: not waited
+  // for.
+  std::size_t room_bytes = 0;
 };
 
 class Channel {
@@ -177,11 +179,11 @@ class Channel {
   // The end's state as FLOWFS_STATE_*, for its own slot and its peer's. No effect without segments.
   void set_state(Side side, std::uint32_t state);
 
-  // Arms a wait on the mapped peer of `side` that ends in one on_mapped_peer_activity(), also where
-  // what is waited for is there already. Adds to an earlier interest. Nothing is armed where
-  // the peer is in file mode: then the caller itself sees all that happens. An
-  // end that is mapped itself (poll on its message file) hears its peer only if the program has
-  // set its own sleep word, as docs/dataplane.md says.
+  // Arms a wait on the mapped peer of `side`, which has not closed, that ends in one
+  // on_mapped_peer_activity(), also where what is waited for is there already. Adds to an earlier
+  // interest. Nothing is armed where the peer is in file mode: then the caller itself sees all that
+  // happens. An end that is mapped itself (poll on its message file) hears its peer only if the
+  // program has set its own sleep word, as docs/dataplane.md says.
   void wait_for(Side side, Interest interest);
   void stop_waiting(Side side);
 

@@ -139,8 +139,7 @@ void Mapped::poison() {
   }
 }
 
-// --- the data path
-// ---------------------------------------------------------------------------------
+// --- the data path ---
 
 WriteOutcome Mapped::write(Side from, std::span<const std::byte> message) {
   flush(from);
@@ -279,79 +278,7 @@ void Mapped::settle(Side from) {
   check(guard);
 }
 
-// --- readiness
-// -------------------------------------------------------------------------------------
-
-bool Mapped::readable(Side side) {
-  if (is_mapped(side)) {
-    return mapped_end_readable(side);
-  }
-  if (!lane(other(side)).front.empty()) {
-    return true;
-  }
-  const auto guard = this->guard();
-  LaneReader::Record record;
-  const bool something = look(side, record) != LaneReader::Outcome::empty;
-  check(guard);
-  return something || corrupt_;
-}
-
-bool Mapped::writable(Side side) {
-  if (is_mapped(side)) {
-    return mapped_end_writable(side);
-  }
-  flush(side);
-  if (corrupt_) {
-    return true;
-  }
-  if (!channel_->from(side).queue.empty()) {
-    return false;
-  }
-  const auto guard = this->guard();
-  const auto peer_shutdown =
-      pool::shared(end(other(side)).segment->header().shutdown).load(std::memory_order_acquire);
-  const bool room = lane(side).writer->room_for_any() != LaneWriter::Outcome::full;
-  check(guard);
-  return room || (peer_shutdown & FLOWFS_SHUT_RECEIVE) != 0 || corrupt_;
-}
-
-// poll on the message file of a mapped end: what its program would find, as far as its own
-// published cursors tell.
-bool Mapped::mapped_end_readable(Side side) {
-  const End& peer = end(other(side));
-  if (peer.retired || !channel_->from(other(side)).writer_open) {
-    return true;
-  }
-  const auto guard = this->guard();
-  LaneReader reader(geometry_, peer.segment->bytes(), cursors_of(side));
-  LaneReader::Record record;
-  const auto shutdown =
-      pool::shared(peer.segment->header().shutdown).load(std::memory_order_acquire);
-  const bool something = reader.peek(record) != LaneReader::Outcome::empty;
-  check(guard);
-  return something || (peer.mapped && (shutdown & FLOWFS_SHUT_SEND) != 0) || corrupt_;
-}
-
-bool Mapped::mapped_end_writable(Side side) {
-  const End& me = end(side);
-  const End& peer = end(other(side));
-  const auto guard = this->guard();
-  const auto shutdown =
-      pool::shared(peer.segment->header().shutdown).load(std::memory_order_acquire);
-  const auto lane_end =
-      pool::find_lane_end(LaneReader(geometry_, me.segment->bytes(), cursors_of(other(side))));
-  bool room = !lane_end.has_value() || (peer.mapped && (shutdown & FLOWFS_SHUT_RECEIVE) != 0);
-  if (!room) {
-    LaneWriter writer(geometry_, me.segment->bytes(), peer.segment->bytes(),
-                      me.segment->generation(), *lane_end);
-    room = writer.room_for_any() != LaneWriter::Outcome::full;
-  }
-  check(guard);
-  return room || corrupt_;
-}
-
-// --- news
-// ------------------------------------------------------------------------------------------
+// --- news ---
 
 void Mapped::writer_closed(Side side) {
   End& me = end(side);
@@ -421,107 +348,6 @@ void Mapped::set_state(Side side, std::uint32_t state) {
     pool::Bell::ring(end(side).segment->header());
     check(guard);
   }
-}
-
-// --- waiting
-// ---------------------------------------------------------------------------------------
-
-void Mapped::wait_for(Side side, Interest interest) {
-  if (!is_mapped(other(side))) {
-    return;
-  }
-  Interest& wanted = end(side).interest;
-  wanted.data |= interest.data;
-  if (interest.room_bytes != 0) {
-    wanted.room_bytes = wanted.room_bytes == 0 ? interest.room_bytes
-                                               : std::min(wanted.room_bytes, interest.room_bytes);
-  }
-  arm(side);
-}
-
-void Mapped::stop_waiting(Side side) {
-  disarm(side);
-  arm(side);  // for what still waits in the queue
-}
-
-// Goes to sleep on the bell of the mapped peer, by the protocol of pool/bell.hpp; the wait itself
-// is the loop's.
-void Mapped::arm(Side side) {
-  End& me = end(side);
-  End& peer = end(other(side));
-  const MessageQueue& queue = channel_->from(side).queue;
-  std::size_t room_bytes = me.interest.room_bytes;
-  if (!me.mapped && !queue.empty()) {
-    const std::size_t first = queue.front_whole().size();
-    room_bytes = room_bytes == 0 ? first : std::min(room_bytes, first);
-  }
-  if (!peer.mapped || (!me.interest.data && room_bytes == 0)) {
-    return;
-  }
-  const auto guard = this->guard();
-  const std::uint32_t& word = peer.segment->header().bell;
-  std::optional<std::uint32_t> bell;
-  const auto begin = [&](std::optional<pool::Sleeper>& sleeper) {
-    if (sleeper && !sleeper->asleep()) {
-      const std::uint32_t seen = sleeper->begin(word);
-      bell = bell.value_or(seen);  // the earlier one: no ring since then is missed
-    }
-  };
-  if (me.mapped) {
-    // acquire: taken before the look below; the program's own sleep words make its peer ring.
-    bell = pool::shared(word).load(std::memory_order_acquire);
-  } else if (me.interest.data) {
-    begin(me.data_sleeper);
-  }
-  if (!me.mapped && room_bytes != 0) {
-    begin(me.room_sleeper);
-  }
-  if (!bell && me.wait.pending()) {
-    return;  // asleep for all of it already
-  }
-  bell = bell.value_or(pool::shared(word).load(std::memory_order_acquire));
-  bool ready = corrupt_ || (me.interest.data && readable(side));
-  if (!ready && room_bytes != 0) {
-    ready = me.mapped ? mapped_end_writable(side) : has_room(side, room_bytes);
-  }
-  check(guard);
-  if (ready || !me.wait.pending()) {
-    // A value the bell has already left makes the wait end at once, in the loop and not in here.
-    const std::uint32_t expected = ready || corrupt_ ? *bell - 1 : *bell;
-    me.wait = loop_->futex_wait(pool::futex_word(word), expected, peer.segment->mapping(),
-                                [this, side] { rung(side); });
-  }
-}
-
-bool Mapped::has_room(Side from, std::size_t bytes) {
-  // What is queued goes first and is what `bytes` was taken from, if there is any.
-  const LaneWriter::Outcome outcome = lane(from).writer->room_for(bytes);
-  if (outcome == LaneWriter::Outcome::corrupt) {
-    poison();
-  }
-  const auto peer_shutdown =
-      pool::shared(end(other(from)).segment->header().shutdown).load(std::memory_order_acquire);
-  return outcome != LaneWriter::Outcome::full || (peer_shutdown & FLOWFS_SHUT_RECEIVE) != 0;
-}
-
-void Mapped::disarm(Side side) {
-  End& me = end(side);
-  me.interest = {};
-  me.wait = {};
-  const auto guard = this->guard();
-  for (auto* sleeper : {&me.data_sleeper, &me.room_sleeper}) {
-    if (*sleeper) {
-      (*sleeper)->end();
-    }
-  }
-  check(guard);
-}
-
-void Mapped::rung(Side side) {
-  disarm(side);
-  flush(side);
-  arm(side);
-  listener_->on_mapped_peer_activity(*channel_);  // last: the channel may be gone afterwards
 }
 
 }  // namespace flowfs::flow

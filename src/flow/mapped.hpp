@@ -129,9 +129,13 @@ class Mapped {
   void publish_cursors(Side to);
   void flush(Side from);
   void settle(Side from);
+
+  // mapped_wait.cpp
   void arm(Side side);
   void disarm(Side side);
   void rung(Side side);
+  [[nodiscard]] std::size_t room_wanted(Side side) const;
+  std::optional<std::uint32_t> begin_sleep(Side side, const std::uint32_t& bell, bool room);
   [[nodiscard]] bool has_room(Side from, std::size_t bytes);
   [[nodiscard]] bool mapped_end_readable(Side side);
   [[nodiscard]] bool mapped_end_writable(Side side);

@@ -13,8 +13,7 @@ using pool::LaneReader;
 using pool::LaneWriter;
 using pool::Position;
 
-// --- attach
-// ----------------------------------------------------------------------------------------
+// --- attach ---
 
 Result<flowfs_attach> Mapped::attach(Side side) {
   End& me = end(side);
@@ -186,8 +185,7 @@ flowfs_attach Mapped::describe(Side side, const Position& write, const Position&
           .reserved = 0};
 }
 
-// --- detach
-// ----------------------------------------------------------------------------------------
+// --- detach ---
 
 Status Mapped::detach(Side side) {
   End& me = end(side);

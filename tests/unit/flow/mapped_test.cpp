@@ -364,8 +364,7 @@ TEST_F(Mapped, counts_slots_back_to_none) {
   EXPECT_EQ(world.status[1].in_use(), 0U);
 }
 
-// --- lies
-// ------------------------------------------------------------------------------------------
+// --- lies ---
 
 TEST_F(Mapped, garbage_poisons_this_flow_for_both_ends) {
   const auto server = attach(kServer);
@@ -412,8 +411,7 @@ TEST_F(Mapped, detach_of_a_liar_costs_its_flow_alone) {
   EXPECT_EQ(read(channel, kClient), "(corrupt)");
 }
 
-// --- waiting
-// ---------------------------------------------------------------------------------------
+// --- waiting ---
 
 class MappedWaiting : public Mapped {
  protected:
@@ -470,6 +468,18 @@ TEST_F(MappedWaiting, hears_of_room) {
   serve_until_heard();
   EXPECT_EQ(world.hearing.calls, 1);
   EXPECT_TRUE(channel.writable(kClient));
+}
+
+TEST_F(MappedWaiting, does_not_hear_of_room_that_writable_denies) {
+  const auto server = attach(kServer);
+  while (write(channel, kClient, std::string(400, 'x')) == "ok") {
+  }
+  ASSERT_EQ(write(channel, kClient, std::string(5'000, 'L')), "ok") << "the bulk ring has room";
+  ASSERT_EQ(write(channel, kClient, std::string(400, 'x')), "(full)");
+  channel.wait_for(kClient, {.data = false, .room_bytes = channel.limits().mtu_bytes});
+  serve();
+  EXPECT_EQ(world.hearing.calls, 0);
+  EXPECT_FALSE(channel.writable(kClient));
 }
 
 TEST_F(MappedWaiting, hears_of_shutdown_and_of_garbage) {
