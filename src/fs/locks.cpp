@@ -2,6 +2,9 @@
 #include "fs/locks.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "base/result.hpp"
 
 namespace flowfs::fs {
 namespace {
@@ -49,9 +52,16 @@ const LockSpan* LockTable::span_against(const Owner& owner, const LockClaim& cla
   return it == owner.spans.end() ? nullptr : &*it;
 }
 
-bool LockTable::is_free(const Space& space, const LockClaim& claim) {
-  return std::ranges::none_of(
+// Somebody in the way of a claim. Who is in the way of one is so for many: in front the next search
+// finds it at once, so that waking a long line costs little.
+const LockTable::Owner* LockTable::owner_against(Space& space, const LockClaim& claim) {
+  const auto it = std::ranges::find_if(
       space.owners, [&](const Owner& owner) { return span_against(owner, claim) != nullptr; });
+  if (it == space.owners.end()) {
+    return nullptr;
+  }
+  std::swap(*it, space.owners.front());
+  return &space.owners.front();
 }
 
 // Writes a claim that nothing stands against into its owner's ranges.
@@ -83,32 +93,38 @@ LockTable::Outcome LockTable::put(Space& space, const LockClaim& claim,
   return Outcome::granted;
 }
 
+template <typename Condition>
+void LockTable::drop_owners_if(LockSpace key, Condition condition) {
+  const auto it = spaces_.find(key);
+  if (it == spaces_.end()) {
+    return;
+  }
+  std::vector<std::uint64_t> dropped;
+  std::erase_if(it->second.owners, [&](const Owner& owner) {
+    const bool drop = condition(owner);
+    if (drop) {
+      dropped.push_back(owner.id);
+    }
+    return drop;
+  });
+  serve(key, std::move(dropped));
+}
+
 LockTable::Outcome LockTable::lock(const LockClaim& claim) {
   if (claim.space.kind == LockKind::flock) {
-    give_up_other_mode(claim);
+    drop_owners_if(claim.space, [&](const Owner& owner) {
+      return owner.id == claim.owner && owner.spans.front().mode != claim.mode;
+    });
   }
   Space& space = spaces_[claim.space];
-  if (!is_free(space, claim)) {
+  if (owner_against(space, claim) != nullptr) {
     return Outcome::conflict;
   }
   const Outcome outcome = put(space, claim, claim.mode);
   if (claim.mode == LockMode::shared) {
-    serve(claim.space);  // its owner may have had it alone
+    serve(claim.space, {claim.owner});  // it may have had it alone
   }
   return outcome;
-}
-
-void LockTable::give_up_other_mode(const LockClaim& claim) {
-  const auto it = spaces_.find(claim.space);
-  if (it == spaces_.end()) {
-    return;
-  }
-  const auto gone = std::erase_if(it->second.owners, [&](const Owner& owner) {
-    return owner.id == claim.owner && owner.spans.front().mode != claim.mode;
-  });
-  if (gone != 0) {
-    serve(claim.space);
-  }
 }
 
 LockTable::Outcome LockTable::unlock(const LockClaim& claim) {
@@ -117,7 +133,7 @@ LockTable::Outcome LockTable::unlock(const LockClaim& claim) {
     return Outcome::granted;
   }
   const Outcome outcome = put(it->second, claim, std::nullopt);
-  serve(claim.space);
+  serve(claim.space, {claim.owner});
   return outcome;
 }
 
@@ -154,7 +170,7 @@ bool LockTable::would_deadlock(const LockClaim& claim) const {
   for (std::size_t i = 0; i < reached.size() && i < kMostSearched; ++i) {
     const auto [begin, end] = waiting_of_.equal_range(reached[i]);
     for (auto it = begin; it != end; ++it) {
-      for (const std::uint64_t next : owners_against(waiting_.at(it->second).claim)) {
+      for (const std::uint64_t next : owners_against(waiting_.at(it->second)->claim)) {
         if (next == claim.owner) {
           return true;
         }
@@ -168,13 +184,14 @@ bool LockTable::would_deadlock(const LockClaim& claim) const {
 }
 
 std::optional<LockTable::Ticket> LockTable::wait(const LockClaim& claim) {
-  const auto it = spaces_.find(claim.space);
-  if (it == spaces_.end() || it->second.line.size() >= kMostWaiting) {
+  Space& space = spaces_.at(claim.space);
+  const Owner* behind = owner_against(space, claim);
+  FLOWFS_CHECK(behind != nullptr);
+  if (space.line.size() >= kMostWaiting) {
     return std::nullopt;
   }
   const Ticket ticket{next_ticket_++};
-  std::list<Ticket>& line = it->second.line;
-  waiting_.emplace(ticket, Waiting{claim, line.insert(line.end(), ticket)});
+  waiting_.emplace(ticket, space.line.insert(space.line.end(), {ticket, claim, behind->id}));
   if (claim.space.kind == LockKind::posix) {
     waiting_of_.emplace(claim.owner, ticket);
   }
@@ -187,13 +204,13 @@ void LockTable::cancel(Ticket ticket) {
   if (it == waiting_.end()) {
     return;
   }
-  const LockClaim& claim = it->second.claim;
+  const LockClaim& claim = it->second->claim;
   const auto [begin, end] = waiting_of_.equal_range(claim.owner);
   const auto own = std::find_if(begin, end, [&](const auto& one) { return one.second == ticket; });
   if (own != end) {
     waiting_of_.erase(own);
   }
-  spaces_.at(claim.space).line.erase(it->second.place);
+  spaces_.at(claim.space).line.erase(it->second);
   waiting_.erase(it);
 }
 
@@ -202,19 +219,26 @@ void LockTable::end(Ticket ticket, Outcome outcome) {
   ended_.push_back({ticket, outcome});
 }
 
-// Restores invariants 3 and 4 after a space may have lost locks.
-void LockTable::serve(LockSpace key) {
+// Restores invariants 3 and 4 after these owners may have lost locks.
+void LockTable::serve(LockSpace key, std::vector<std::uint64_t> changed) {
   Space& space = spaces_.at(key);
   bool again = true;
   while (again) {
     again = false;
     for (auto next = space.line.begin(); next != space.line.end();) {
-      const Ticket ticket = *next++;
-      const LockClaim& claim = waiting_.at(ticket).claim;
-      if (is_free(space, claim)) {
-        again = again || claim.mode == LockMode::shared;  // its owner may have had it alone
-        end(ticket, put(space, claim, claim.mode));
+      Waiting& waiting = *next++;
+      if (std::ranges::find(changed, waiting.behind) == changed.end()) {
+        continue;
       }
+      if (const Owner* behind = owner_against(space, waiting.claim); behind != nullptr) {
+        waiting.behind = behind->id;
+        continue;
+      }
+      if (key.kind == LockKind::posix && waiting.claim.mode == LockMode::shared) {
+        changed.push_back(waiting.claim.owner);  // it may have had it alone
+        again = true;
+      }
+      end(waiting.ticket, put(space, waiting.claim, waiting.claim.mode));
     }
   }
   if (space.owners.empty()) {
@@ -223,28 +247,21 @@ void LockTable::serve(LockSpace key) {
 }
 
 void LockTable::drop_owner(LockSpace space, std::uint64_t owner) {
-  const auto it = spaces_.find(space);
-  if (it != spaces_.end()) {
-    std::erase_if(it->second.owners, [&](const Owner& one) { return one.id == owner; });
-    serve(space);
-  }
+  drop_owners_if(space, [&](const Owner& one) { return one.id == owner; });
 }
 
 void LockTable::drop_file(std::uint64_t node, const void* file) {
   for (const LockKind kind : {LockKind::flock, LockKind::posix}) {
     const LockSpace key{node, kind};
-    const auto it = spaces_.find(key);
-    if (it == spaces_.end()) {
-      continue;
+    if (const auto it = spaces_.find(key); it != spaces_.end()) {
+      for (auto next = it->second.line.begin(); next != it->second.line.end();) {
+        const Waiting& waiting = *next++;
+        if (waiting.claim.file == file) {
+          end(waiting.ticket, Outcome::dropped);
+        }
+      }
     }
-    std::vector<Ticket> dropped;
-    std::ranges::copy_if(it->second.line, std::back_inserter(dropped),
-                         [&](Ticket ticket) { return waiting_.at(ticket).claim.file == file; });
-    std::erase_if(it->second.owners, [&](const Owner& owner) { return owner.file == file; });
-    for (const Ticket ticket : dropped) {
-      end(ticket, Outcome::dropped);
-    }
-    serve(key);
+    drop_owners_if(key, [&](const Owner& owner) { return owner.file == file; });
   }
 }
 

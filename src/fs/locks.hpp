@@ -13,7 +13,7 @@
 // Invariants:
 //   1. An owner's ranges in a space are sorted and disjoint, and two that touch differ in mode.
 //   2. Ranges of different owners overlap only if both are shared.
-//   3. Against every claim that waits stands a lock of somebody else.
+//   3. Against every claim that waits stands a lock of the owner that it is behind.
 //   4. A file has at most kMostRanges ranges in a space, a space at most kMostOwners owners with
 //      locks and kMostWaiting claims, and a space with neither does not exist: nothing is left
 //      behind once every file has been dropped.
@@ -113,7 +113,8 @@ class LockTable {
   // Whether a claim that conflicts would wait for its own owner, by way of others that wait. Only
   // posix locks are looked at.
   [[nodiscard]] bool would_deadlock(const LockClaim& claim) const;
-  // Lets a claim that conflicts wait, until take_ended() names it. Nothing: too many wait.
+  // Lets a claim that conflicts (lock() has just said so) wait, until take_ended() names it.
+  // Nothing: too many wait.
   [[nodiscard]] std::optional<Ticket> wait(const LockClaim& claim);
   void cancel(Ticket ticket);
 
@@ -136,13 +137,15 @@ class LockTable {
     pid_t pid = 0;               // likewise
     std::vector<LockSpan> spans;
   };
-  struct Space {
-    std::vector<Owner> owners;  // none without a lock
-    std::list<Ticket> line;     // first come, first served
-  };
   struct Waiting {
+    Ticket ticket{};
     LockClaim claim;
-    std::list<Ticket>::iterator place;
+    std::uint64_t behind = 0;  // an owner; what others change is nothing to this claim
+  };
+  using Line = std::list<Waiting>;  // first come, first served
+  struct Space {
+    std::vector<Owner> owners;  // none without a lock; who was in somebody's way stands in front
+    Line line;
   };
   struct SpaceHash {
     std::size_t operator()(const LockSpace& space) const {
@@ -151,16 +154,17 @@ class LockTable {
   };
 
   [[nodiscard]] static const LockSpan* span_against(const Owner& owner, const LockClaim& claim);
-  [[nodiscard]] static bool is_free(const Space& space, const LockClaim& claim);
+  [[nodiscard]] static const Owner* owner_against(Space& space, const LockClaim& claim);
   [[nodiscard]] static Outcome put(Space& space, const LockClaim& claim,
                                    std::optional<LockMode> mode);
   [[nodiscard]] std::vector<std::uint64_t> owners_against(const LockClaim& claim) const;
-  void give_up_other_mode(const LockClaim& claim);
   void end(Ticket ticket, Outcome outcome);
-  void serve(LockSpace key);
+  template <typename Condition>
+  void drop_owners_if(LockSpace key, Condition condition);
+  void serve(LockSpace key, std::vector<std::uint64_t> changed);
 
   std::unordered_map<LockSpace, Space, SpaceHash> spaces_;
-  std::unordered_map<Ticket, Waiting> waiting_;
+  std::unordered_map<Ticket, Line::iterator> waiting_;
   std::unordered_multimap<std::uint64_t, Ticket> waiting_of_;  // by owner, posix only
   std::vector<Ended> ended_;
   std::uint64_t next_ticket_ = 1;
