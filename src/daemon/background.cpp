@@ -13,6 +13,8 @@
 #include <climits>
 #include <cstdlib>
 
+#include "base/log.hpp"
+
 namespace flowfs::daemon {
 namespace {
 
@@ -102,8 +104,11 @@ void Background::ready() {
     return;
   }
   for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
-    if (is_waited_for(fd)) {
-      static_cast<void>(to_dev_null(fd));  // fails only where /dev/null is missing: then it stays
+    if (!is_waited_for(fd)) {
+      continue;
+    }
+    if (const Status done = to_dev_null(fd); !done) {
+      log::warning("cannot let go of an output fd={} error=\"{}\"", fd, done.error().message());
     }
   }
   const char ready = 1;

@@ -76,9 +76,8 @@ bool set_balance(const Scope& scope, std::string_view text) {
 
 std::optional<mode_t> parse_mode(std::string_view text) {
   unsigned mode = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, mode, 8);
-  if (error != std::errc{} || rest != end || mode > 0777 || text.size() > 4) {
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  if (error != std::errc{} || rest != text.data() + text.size() || mode > 0777 || text.size() > 4) {
     return std::nullopt;
   }
   return static_cast<mode_t>(mode);

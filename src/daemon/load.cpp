@@ -20,9 +20,9 @@ constexpr std::size_t kMostRecord = 1 << 20;  // of the name service: a group wi
 // A number that can be an id: the largest means "no id" to the kernel.
 std::optional<std::uint32_t> parse_id(std::string_view text) {
   std::uint32_t id = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, id);
-  if (error != std::errc{} || rest != end || id == std::numeric_limits<std::uint32_t>::max()) {
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc{} || rest != text.data() + text.size() ||
+      id == std::numeric_limits<std::uint32_t>::max()) {
     return std::nullopt;
   }
   return id;

@@ -17,7 +17,6 @@ using registry::Resource;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::EndsWith;
-using testing::Field;
 using testing::HasSubstr;
 using testing::SizeIs;
 
