@@ -70,6 +70,7 @@ class Daemon:
         self.limits = limits
         self.process = None
         self.declared = set()
+        self.log_start = 0
 
     # --- life ------------------------------------------------------------------------------------
     def spawn(self):
@@ -79,6 +80,7 @@ class Daemon:
             if self.limits:
                 self.limits()
         with open(self.log_path, "ab") as log:
+            self.log_start = log.tell()
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, start_new_session=True, preexec_fn=prepare)
         Watchdog.guard(self)
@@ -102,7 +104,7 @@ class Daemon:
             return False
         try:
             with open(os.path.join(self.mount, "version"), "rb") as file:
-                return file.read()
+                return file.read() and "ready at" in self.log()[self.log_start:]
         except OSError:
             return False
 
