@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "daemon/load.hpp"
+#include "daemon/memory_limit.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/paths.hpp"
 #include "daemon/privileges.hpp"
@@ -48,8 +49,17 @@ std::string config_file_of(const Plan& plan) {
 Daemon::Daemon(Plan plan, Background background)
     : plan_(std::move(plan)),
       background_(std::move(background)),
-      users_(plan_.config.limits),
+      memory_bytes_(available_memory()),
+      users_(limits_of(plan_.config)),
       registry_(users_) {}
+
+registry::Users::Config Daemon::limits_of(const Config& config) const {
+  registry::Users::Config limits = config.limits;
+  if (fit_to_memory(limits, memory_bytes_)) {
+    log::notice("limits are lowered to the memory there is bytes={}", memory_bytes_);
+  }
+  return limits;
+}
 
 int Daemon::run() {
   log::set_level(plan_.log_level.value_or(plan_.config.log_level));
@@ -238,7 +248,7 @@ void Daemon::apply(Config config) {
   config.hot_ring_bytes = plan_.config.hot_ring_bytes;
   plan_.config = std::move(config);
   log::set_level(plan_.log_level.value_or(plan_.config.log_level));
-  users_.reconfigure(plan_.config.limits);
+  users_.reconfigure(limits_of(plan_.config));
   server_->reconfigure(server_options());
   log::notice("reloaded the configuration names={}", plan_.config.names.size());
 }

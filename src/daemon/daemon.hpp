@@ -57,6 +57,8 @@ class Daemon {
   std::expected<void, std::string> give_up_privileges() const;
   std::expected<void, std::string> start_proof();
   [[nodiscard]] fs::Options server_options() const;
+  // Those of the configuration, as far as there is memory for them.
+  [[nodiscard]] registry::Users::Config limits_of(const Config& config) const;
 
   void proven(int status);
   void end_reader();
@@ -71,7 +73,8 @@ class Daemon {
   std::unique_ptr<Loop> loop_;
   Loop::Watch signals_;
   Loop::Watch proof_;
-  pid_t reader_ = 0;  // the child that proves that we serve; 0 once it has
+  pid_t reader_ = 0;            // the child that proves that we serve; 0 once it has
+  std::uint64_t memory_bytes_;  // that the limits must fit into
   registry::Users users_;
   registry::Registry registry_;
   // Before the server: what it could not unmount, the mount point does.

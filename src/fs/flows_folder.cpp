@@ -22,9 +22,11 @@ constexpr FileSpec kFiles[] = {
 
 registry::FlowId id_of(Node node) { return registry::FlowId{node.object}; }
 
+// Of an end that waits, only the name it waits at.
 std::string format_peer(const End& end, const registry::Registry& registry) {
   if (!end.flow) {
-    return {};
+    const registry::Name* name = registry.find_name(registry.find_end(end.id)->name);
+    return name != nullptr ? fmt::format("name {}\n", name->name) : "";
   }
   const auto other = static_cast<std::size_t>(flow::other(end.side));
   const registry::Opener& opener = end.flow->openers[other];
