@@ -43,8 +43,8 @@ struct Result {
   Series ours;
   std::string peer;
   Series theirs;
-  std::optional<double> target;  // of the ratio ours / theirs
-  bool at_most = true;           // the target is a bound above, or below
+  std::optional<double> target = std::nullopt;  // of the ratio ours / theirs
+  bool at_most = true;                          // the target is a bound above, or below
 };
 
 nlohmann::ordered_json to_json(const Result& result);
