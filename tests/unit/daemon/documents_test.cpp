@@ -4,10 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
-#include <regex>
 #include <set>
+#include <sstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/fd.hpp"
 #include "daemon/command_line.hpp"
@@ -87,18 +90,32 @@ TEST(Documents, the_manual_has_every_key_with_its_range_and_default) {
   }
 }
 
-// `key = value` lines of the example, those in comments included, by table.
+bool is_word(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) {
+    return (c >= 'a' && c <= 'z') || c == '_' || c == '-';
+  });
+}
+
+// A line of the example that is switched off: a table or `key = value` right behind the `#`, where
+// prose has a space.
+std::string_view switched_on(std::string_view line) {
+  const std::string_view rest = line.substr(std::min<std::size_t>(1, line.size()));
+  const bool is_setting = rest.starts_with('[') || is_word(rest.substr(0, rest.find(" = ")));
+  return line.starts_with('#') && is_setting ? rest : line;
+}
+
+// `key = value` lines of the example, those that are switched off included, by table.
 std::map<std::string, std::string> example_keys() {
-  static const std::regex table_line(R"(^#?(\[.*\])$)");
-  static const std::regex key_line(R"(^#?([a-z_]+) = (.*)$)");
   std::map<std::string, std::string> found;
   std::string table;
-  for (const std::string& line : lines_of(source("config/flowfsd.toml"))) {
-    std::smatch match;
-    if (std::regex_match(line, match, table_line)) {
-      table = match[1];
-    } else if (std::regex_match(line, match, key_line)) {
-      found.try_emplace(fmt::format("{} {}", table, match[1].str()), match[2].str());
+  for (const std::string& text : lines_of(source("config/flowfsd.toml"))) {
+    const std::string_view line = switched_on(text);
+    const std::size_t equals = line.find(" = ");
+    if (line.starts_with('[')) {
+      table = line;
+    } else if (equals != std::string_view::npos && is_word(line.substr(0, equals))) {
+      found.try_emplace(fmt::format("{} {}", table, line.substr(0, equals)),
+                        line.substr(equals + 3));
     }
   }
   return found;
@@ -128,30 +145,37 @@ TEST(Documents, the_example_is_accepted_as_it_is_and_with_everything_switched_on
   ASSERT_TRUE(as_it_is.has_value()) << to_string(as_it_is.error().front(), "flowfsd.toml");
   EXPECT_TRUE(as_it_is->names.empty());
 
-  const std::string all =
-      std::regex_replace(example, std::regex("(^|\n)#(\\[|[a-z_]+ = )"), "$1$2");
-  const auto switched_on = parse_config(all, anyone());
-  ASSERT_TRUE(switched_on.has_value()) << to_string(switched_on.error().front(), "flowfsd.toml");
-  EXPECT_FALSE(switched_on->names.empty());
-  EXPECT_EQ(switched_on->limits.total, as_it_is->limits.total) << "what is shown is the default";
+  std::string all;
+  for (const std::string& line : lines_of(example)) {
+    all += fmt::format("{}\n", switched_on(line));
+  }
+  const auto whole = parse_config(all, anyone());
+  ASSERT_TRUE(whole.has_value()) << to_string(whole.error().front(), "flowfsd.toml");
+  EXPECT_FALSE(whole->names.empty());
+  EXPECT_EQ(whole->limits.total, as_it_is->limits.total) << "what is shown is the default";
 }
 
-std::set<std::string> matches(const std::string& text, const std::string& pattern) {
-  const std::regex regex(pattern);
+// The options in lines that begin with `marker`, which stands right before their names.
+std::set<std::string> options_after(const std::string& text, std::string_view marker) {
   std::set<std::string> found;
-  for (auto it = std::sregex_iterator(text.begin(), text.end(), regex);
-       it != std::sregex_iterator(); ++it) {
-    found.insert((*it)[1].str());
+  for (const std::string& line : lines_of(text)) {
+    const std::string_view rest =
+        std::string_view(line).substr(std::min(line.find_first_not_of(' '), line.size()));
+    if (rest.starts_with(marker)) {
+      const std::string_view name = rest.substr(marker.size());
+      const auto* const end = std::ranges::find_if(name, [](char c) { return !is_word({&c, 1}); });
+      found.emplace(name.begin(), end);
+    }
   }
   return found;
 }
 
 TEST(Documents, help_and_manual_have_the_same_options) {
-  const auto in_help = matches(help_text(), R"(\n\s+--([a-z-]+))");
+  const auto in_help = options_after(help_text(), "--");
   EXPECT_THAT(in_help, testing::IsSupersetOf({"config", "mount", "check", "version", "help"}));
   const std::string page = source("man/flowfsd.8");
-  EXPECT_EQ(in_help, matches(page, R"(\n\.It Fl Fl ([a-z-]+))")) << "the list of options";
-  EXPECT_EQ(in_help, matches(page, R"(\n\.Op Fl Fl ([a-z-]+))")) << "the synopsis";
+  EXPECT_EQ(in_help, options_after(page, ".It Fl Fl ")) << "the list of options";
+  EXPECT_EQ(in_help, options_after(page, ".Op Fl Fl ")) << "the synopsis";
 }
 
 }  // namespace
