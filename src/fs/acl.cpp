@@ -48,6 +48,19 @@ AclEntry* find(Acl& acl, std::uint16_t tag) {
   return it == acl.end() ? nullptr : &*it;
 }
 
+// An entry that every valid list has.
+AclEntry& base(Acl& acl, std::uint16_t tag) {
+  AclEntry* entry = find(acl, tag);
+  FLOWFS_CHECK(entry != nullptr);
+  return *entry;
+}
+
+// What the group bits of the mode show: the mask where there is one.
+AclEntry& group_class(Acl& acl) {
+  AclEntry* mask = find(acl, kMask);
+  return mask != nullptr ? *mask : base(acl, kGroupObj);
+}
+
 template <typename T>
 T load(std::span<const std::byte> bytes, std::size_t offset) {
   T value;
@@ -99,11 +112,9 @@ mode_t apply_acl(Acl& acl, mode_t mode) {
   if (acl.empty()) {
     return mode;
   }
-  const AclEntry* mask = find(acl, kMask);
-  const auto group = mask != nullptr ? mask->perm : find(acl, kGroupObj)->perm;
-  mode = (mode & ~mode_t{0777}) | static_cast<mode_t>(find(acl, kUserObj)->perm << 6) |
-         static_cast<mode_t>(group << 3) | find(acl, kOther)->perm;
-  if (mask == nullptr) {  // three base entries: no more than the mode says
+  mode = (mode & ~mode_t{0777}) | static_cast<mode_t>(base(acl, kUserObj).perm << 6) |
+         static_cast<mode_t>(group_class(acl).perm << 3) | base(acl, kOther).perm;
+  if (find(acl, kMask) == nullptr) {  // three base entries: no more than the mode says
     acl.clear();
   }
   return mode;
@@ -113,10 +124,9 @@ void chmod_acl(Acl& acl, mode_t mode) {
   if (acl.empty()) {
     return;
   }
-  find(acl, kUserObj)->perm = (mode >> 6) & 7;
-  AclEntry* mask = find(acl, kMask);
-  (mask != nullptr ? mask : find(acl, kGroupObj))->perm = (mode >> 3) & 7;
-  find(acl, kOther)->perm = mode & 7;
+  base(acl, kUserObj).perm = (mode >> 6) & 7;
+  group_class(acl).perm = (mode >> 3) & 7;
+  base(acl, kOther).perm = mode & 7;
 }
 
 }  // namespace flowfs::fs

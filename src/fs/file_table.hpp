@@ -2,6 +2,7 @@
 // Every open file description of the tree. The kernel hands their addresses back as `fh`.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
@@ -30,9 +31,11 @@ class FileTable {
   void clear() { files_.clear(); }
   [[nodiscard]] std::size_t size() const { return files_.size(); }
 
-  static std::uint64_t handle(File* file) { return reinterpret_cast<std::uintptr_t>(file); }
+  static std::uint64_t handle(File* file) { return std::bit_cast<std::uintptr_t>(file); }
   // What the kernel was given at open; it gives back nothing else.
-  static File* from_handle(std::uint64_t handle) { return reinterpret_cast<File*>(handle); }
+  static File* from_handle(std::uint64_t handle) {
+    return std::bit_cast<File*>(std::uintptr_t{handle});
+  }
 
  private:
   registry::Users& users_;
