@@ -11,14 +11,9 @@ function(flowfs_pytest file)
   if(NOT arg_LABEL)
     set(arg_LABEL fs)
   endif()
-  # The fixtures are found by themselves in their own folder only.
-  set(fixtures)
-  if(NOT CMAKE_CURRENT_SOURCE_DIR STREQUAL FLOWFS_PYTEST_HELPERS)
-    set(fixtures -p conftest)
-  endif()
   get_filename_component(name ${file} NAME_WE)
   string(REGEX REPLACE "^test_" "${arg_LABEL}_" name ${name})
-  add_test(NAME ${name} COMMAND ${FLOWFS_PYTHON} -B -m pytest -q -rs -p no:cacheprovider --durations=3 ${fixtures}
+  add_test(NAME ${name} COMMAND ${FLOWFS_PYTHON} -B -m pytest -q -rs -p no:cacheprovider --durations=3
            ${CMAKE_CURRENT_SOURCE_DIR}/${file})
   set_tests_properties(${name} PROPERTIES
     TIMEOUT ${arg_TIMEOUT} LABELS ${arg_LABEL}

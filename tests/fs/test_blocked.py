@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import long_run
+from fixtures import long_run
 from harness import close, program
 from procs import Child, become, describe, state_of, wait_blocked, wait_for
 

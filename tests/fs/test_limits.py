@@ -8,7 +8,7 @@ import time
 
 import pytest
 import wire
-from conftest import long_run
+from fixtures import long_run
 from harness import close, is_sanitized
 from procs import wait_for
 

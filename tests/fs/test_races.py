@@ -6,7 +6,7 @@ import select
 import time
 
 import pytest
-from conftest import long_run
+from fixtures import long_run
 from procs import Child, wait_for
 from sysc import RENAME_EXCHANGE, outcome, rename2
 
