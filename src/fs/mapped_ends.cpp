@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "base/log.hpp"
+
 namespace flowfs::fs {
 namespace {
 
@@ -271,7 +273,11 @@ void MappedEnds::detach(registry::FlowId id) {
   }
   // The segment's inodes end with it; where the peer is mapped there is a new segment already.
   end->flow->segment_nodes[index(end->side)].reset();
-  static_cast<void>(end->flow->channel.detach(end->side));  // a failure poisons the channel
+  if (const Status detached = end->flow->channel.detach(end->side); !detached) {
+    // No memory for a new segment: the channel is poisoned, and both ends will hear of it (EPROTO).
+    log::warning("cannot give a flow a new segment: flow={} error=\"{}\"",
+                 static_cast<std::uint64_t>(id), detached.error().message());
+  }
   ends_.on_detached(*end);
 }
 
