@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "lib/attachment.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "pool/shared.hpp"
+
+namespace flowfs::lib {
+namespace {
+
+// The peer may be changing its mode at this moment; each try waits for the daemon to say so.
+constexpr int kTries = 8;
+constexpr int kPatienceMs = 5;
+
+Result<Fd> open_file(const std::string& path, int flags) {
+  Fd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NOCTTY));
+  if (!fd) {
+    return fail_errno("open");
+  }
+  return fd;
+}
+
+// The first FLUSH after ATTACH tells the daemon whose the mapping is, so that this process's death
+// is noticed even where a forked child keeps the file open.
+Status introduce(const Fd& tx) {
+  const Fd copy(::fcntl(tx.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) {
+    return fail_errno("dup");
+  }
+  return {};
+}
+
+}  // namespace
+
+const flowfs_segment& PeerSegment::header() const {
+  return pool::segment_header(std::span<const std::byte>(mapping.bytes()));
+}
+
+flowfs_segment& Attachment::own() const { return pool::segment_header(tx.bytes()); }
+
+const flowfs_status& Attachment::status() const {
+  return reinterpret_cast<const flowfs_status*>(status_file.data())[answer.status_slot];
+}
+
+pool::Generation Attachment::peer_generation() const {
+  // seq_cst: after a commit, so that whoever takes over from the peer sees the commit or is seen.
+  return pool::Generation{pool::shared(status().peer_generation).load(std::memory_order_seq_cst)};
+}
+
+Result<std::shared_ptr<const PeerSegment>> Attachment::map_peer() const {
+  for (int left = kTries; left > 0; --left) {
+    const pool::Generation generation = peer_generation();
+    const auto fd = open_file(folder + "/rx", O_RDONLY);
+    if (!fd) {
+      return std::unexpected(fd.error());
+    }
+    auto mapping = Mapping::map(*fd, geometry.segment_bytes(), Mapping::Access::read_only);
+    if (!mapping) {
+      return std::unexpected(mapping.error());
+    }
+    if (pool::check_segment(mapping->bytes(), geometry, answer.peer_flow, generation) ==
+        pool::AttachOutcome::ok) {
+      return std::make_shared<const PeerSegment>(std::move(*mapping), generation);
+    }
+    if (generation == peer_generation()) {
+      return fail(EPROTO, "segment of the peer");
+    }
+  }
+  return fail(EAGAIN, "segment of the peer");
+}
+
+Result<std::unique_ptr<Attachment>> Attachment::try_attach(const std::string& mount,
+                                                           std::uint64_t id) {
+  auto made = std::unique_ptr<Attachment>(new Attachment);
+  made->folder = mount + "/flows/" + std::to_string(id);
+  auto tx = open_file(made->folder + "/tx", O_RDWR);
+  if (!tx) {
+    return std::unexpected(tx.error());
+  }
+  made->tx_fd = std::move(*tx);
+  if (::ioctl(made->tx_fd.get(), FLOWFS_IOC_ATTACH, &made->answer) != 0) {
+    return fail_errno("attach");
+  }
+  const flowfs_attach& answer = made->answer;
+  const auto geometry = pool::Geometry::from(answer);
+  if (!geometry || answer.version != FLOWFS_LAYOUT_VERSION || answer.flow != id) {
+    return fail(EPROTO, "attach");
+  }
+  made->geometry = *geometry;
+  if (const Status introduced = introduce(made->tx_fd); !introduced) {
+    return std::unexpected(introduced.error());
+  }
+  auto memory = Mapping::map(made->tx_fd, geometry->segment_bytes(), Mapping::Access::read_write);
+  if (!memory) {
+    return std::unexpected(memory.error());
+  }
+  made->tx = std::move(*memory);
+  const auto status =
+      open_file(mount + "/users/" + std::to_string(answer.uid) + "/status", O_RDONLY);
+  if (!status) {
+    return std::unexpected(status.error());
+  }
+  const std::size_t up_to = (std::size_t{answer.status_slot} + 1) * sizeof(flowfs_status);
+  auto slots =
+      Mapping::map(*status, (up_to + 4095) & ~std::size_t{4095}, Mapping::Access::read_only);
+  if (!slots) {
+    return std::unexpected(slots.error());
+  }
+  made->status_file = std::move(*slots);
+  // tx was opened before it was attached: another process may have given its segment up in between.
+  if (pool::check_segment(made->tx.bytes(), *geometry, id, pool::Generation{answer.generation}) !=
+      pool::AttachOutcome::ok) {
+    return fail(EAGAIN, "tx");
+  }
+  auto peer = made->map_peer();
+  if (!peer) {
+    return std::unexpected(peer.error());
+  }
+  made->first_peer = std::move(*peer);
+  // The peer may have changed its mode since: the end of its lane can no longer be mapped.
+  if (made->first_peer->generation != pool::Generation{answer.peer_generation}) {
+    return fail(EAGAIN, "rx");
+  }
+  return made;
+}
+
+Result<std::unique_ptr<Attachment>> Attachment::attach(const std::string& mount, std::uint64_t id,
+                                                       int message) {
+  for (int left = kTries; left > 0; --left) {
+    auto made = try_attach(mount, id);
+    if (made || made.error().error != EAGAIN) {
+      return made;
+    }
+    pollfd room{.fd = message, .events = POLLOUT, .revents = 0};
+    (void)::poll(&room, 1, kPatienceMs);  // whatever it says, the next try tells
+  }
+  return fail(EAGAIN, "attach");
+}
+
+}  // namespace flowfs::lib

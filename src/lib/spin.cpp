@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "lib/spin.hpp"
+
+#include <sched.h>
+#include <unistd.h>
+
+namespace flowfs::lib {
+
+bool shares_only_processor(int peer) {
+  if (::sysconf(_SC_NPROCESSORS_ONLN) == 1) {
+    return true;
+  }
+  cpu_set_t mine;
+  cpu_set_t theirs;
+  return peer > 0 && ::sched_getaffinity(0, sizeof mine, &mine) == 0 && CPU_COUNT(&mine) == 1 &&
+         ::sched_getaffinity(peer, sizeof theirs, &theirs) == 0 && CPU_EQUAL(&mine, &theirs);
+}
+
+}  // namespace flowfs::lib

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How long to look before sleeping.
+//
+// A spin that ends with something to do doubles the budget, one that does not halves it. Where the
+// two ends cannot run at once a spin only keeps the other from running: then there is none.
+//
+// Threads: one, that of its direction.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace flowfs::lib {
+
+enum class SpinPolicy : std::uint8_t { adaptive, never, always };
+
+class SpinBudget {
+ public:
+  // In pauses of the processor, 10 to 50 ns each.
+  static constexpr std::uint32_t kLeast = 8;
+  static constexpr std::uint32_t kMost = 2048;
+
+  // `alone`: this process and its peer share the only processor they may use.
+  SpinBudget(SpinPolicy policy, bool alone)
+      : policy_(policy), budget_(policy == SpinPolicy::never || alone ? 0 : kLeast * 16) {}
+
+  // Whether `ready` became true before the budget was used up.
+  template <typename Ready>
+  bool spin(Ready ready) {
+    for (std::uint32_t left = budget_; left > 0; --left) {
+      pause();
+      if (ready()) {
+        budget_ = std::min(budget_ * 2, kMost);
+        return true;
+      }
+    }
+    budget_ = budget_ == 0 ? 0 : std::max(budget_ / 2, kLeast);
+    return false;
+  }
+
+  [[nodiscard]] bool may_sleep() const { return policy_ != SpinPolicy::always; }
+  [[nodiscard]] std::uint32_t budget() const { return budget_; }
+
+ private:
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
+  SpinPolicy policy_;
+  std::uint32_t budget_;
+};
+
+// Whether this thread and `peer` (0: unknown) are bound to one and the same processor, or there is
+// only one.
+bool shares_only_processor(int peer);
+
+}  // namespace flowfs::lib

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "lib/spin.hpp"
+
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <unistd.h>
+
+namespace flowfs::lib {
+namespace {
+
+TEST(SpinBudget, halves_on_failure_down_to_the_least) {
+  SpinBudget spin(SpinPolicy::adaptive, false);
+  std::uint32_t before = spin.budget();
+  while (before > SpinBudget::kLeast) {
+    std::uint32_t looks = 0;
+    EXPECT_FALSE(spin.spin([&] {
+      ++looks;
+      return false;
+    }));
+    EXPECT_EQ(looks, before);
+    EXPECT_EQ(spin.budget(), before / 2);
+    before = spin.budget();
+  }
+  EXPECT_FALSE(spin.spin([] { return false; }));
+  EXPECT_EQ(spin.budget(), SpinBudget::kLeast);
+}
+
+TEST(SpinBudget, doubles_on_success_up_to_the_most) {
+  SpinBudget spin(SpinPolicy::adaptive, false);
+  const std::uint32_t before = spin.budget();
+  EXPECT_TRUE(spin.spin([] { return true; }));
+  EXPECT_EQ(spin.budget(), 2 * before);
+  for (int i = 0; i < 32; ++i) {
+    EXPECT_TRUE(spin.spin([] { return true; }));
+  }
+  EXPECT_EQ(spin.budget(), SpinBudget::kMost);
+}
+
+TEST(SpinBudget, does_not_look_where_it_must_not_spin) {
+  for (SpinBudget spin :
+       {SpinBudget(SpinPolicy::never, false), SpinBudget(SpinPolicy::adaptive, true)}) {
+    EXPECT_FALSE(spin.spin([] { return true; }));
+    EXPECT_EQ(spin.budget(), 0U);
+    EXPECT_TRUE(spin.may_sleep());
+  }
+  EXPECT_FALSE(SpinBudget(SpinPolicy::always, false).may_sleep());
+}
+
+TEST(SharesOnlyProcessor, is_so_for_a_thread_bound_like_its_peer) {
+  cpu_set_t before;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof before, &before), 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (std::size_t cpu = 0; CPU_COUNT(&one) == 0; ++cpu) {
+    if (CPU_ISSET(cpu, &before)) {
+      CPU_SET(cpu, &one);
+    }
+  }
+  ASSERT_EQ(::sched_setaffinity(0, sizeof one, &one), 0);
+  EXPECT_TRUE(shares_only_processor(::getpid()));
+  const bool single = ::sysconf(_SC_NPROCESSORS_ONLN) == 1;
+  EXPECT_EQ(shares_only_processor(0), single);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof before, &before), 0);
+  EXPECT_EQ(shares_only_processor(::getpid()), single || CPU_COUNT(&before) == 1);
+}
+
+}  // namespace
+}  // namespace flowfs::lib
