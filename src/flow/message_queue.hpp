@@ -45,7 +45,7 @@ class MessageQueue {
   // Calls `each(whole message)` from the first to the last while it returns true; returns whether
   // it always did.
   template <typename F>
-  bool visit(F&& each) const {
+  bool visit(F each) const {
     std::size_t at = head_;
     for (std::size_t i = 0; i < count_; ++i) {
       const std::size_t length = length_at(at);

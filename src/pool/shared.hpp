@@ -25,7 +25,8 @@ std::atomic_ref<T> shared(T& word) {
 template <typename T>
 std::atomic_ref<T> shared(const T& word) {
   static_assert(std::atomic_ref<T>::is_always_lock_free, "a load must not write");
-  return std::atomic_ref<T>(const_cast<T&>(word));  // atomic_ref<const T> is C++26
+  // atomic_ref<const T> is C++26. NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast)
+  return std::atomic_ref<T>(const_cast<T&>(word));
 }
 
 inline const FutexWord* futex_word(const std::uint32_t& word) {

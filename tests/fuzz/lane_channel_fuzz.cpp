@@ -175,7 +175,7 @@ class Trial {
   }
   void change_mode(Side side) {
     if (channel_.is_mapped(side)) {
-      (void)channel_.detach(side);
+      require(channel_.detach(side).has_value());
       return;
     }
     require(channel_.make_segments(world_->setup()).has_value());

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cinttypes>
 #include <thread>
 #include <vector>
 
@@ -122,10 +123,9 @@ void relay(unsigned window, std::size_t mtu) {
   EXPECT_FALSE(echo.corrupt);
   EXPECT_EQ(echo.echoed, received);
   EXPECT_GT(received, 1'000U);
-  std::printf("  %llu echoed, daemon woken %llu times, program slept %llu times\n",
-              static_cast<unsigned long long>(received),
-              static_cast<unsigned long long>(echo.woken),
-              static_cast<unsigned long long>(end.sleeps()));
+  std::printf("  %" PRIu64 " echoed, daemon woken %" PRIu64 " times, program slept %" PRIu64
+              " times\n",
+              received, echo.woken, end.sleeps());
 }
 
 TEST(ChannelRace, echoes_one_message_at_a_time) { relay(1, 496); }

@@ -72,7 +72,7 @@ class LaneEnd {
 
   // Calls `take(payload)` for one message. False as for send().
   template <typename F>
-  bool receive(F&& take) {
+  bool receive(F take) {
     pool::LaneReader::Record record;
     while (true) {
       switch (reader_.peek(record)) {
@@ -107,7 +107,7 @@ class LaneEnd {
     }
   }
   template <typename F>
-  bool sleep(pool::Sleeper& sleeper, F&& nothing_there) {
+  bool sleep(pool::Sleeper& sleeper, F nothing_there) {
     const std::uint32_t bell = sleeper.begin(peer_->bell);
     bool woken = true;
     if (nothing_there()) {

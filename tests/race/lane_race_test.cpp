@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <cinttypes>
 #include <thread>
 #include <vector>
 
@@ -73,8 +74,8 @@ void stream(std::size_t mtu, unsigned most_in_batch) {
   EXPECT_GT(received, 10'000U);
   testing::Test::RecordProperty("messages", std::to_string(received));
   testing::Test::RecordProperty("sleeps", std::to_string(flow.one.sleeps() + flow.two.sleeps()));
-  std::printf("  %llu messages, %llu sleeps\n", static_cast<unsigned long long>(received),
-              static_cast<unsigned long long>(flow.one.sleeps() + flow.two.sleeps()));
+  std::printf("  %" PRIu64 " messages, %" PRIu64 " sleeps\n", received,
+              flow.one.sleeps() + flow.two.sleeps());
 }
 
 TEST(LaneRace, streams_short_messages_in_order) { stream(496, 1); }
@@ -127,8 +128,7 @@ TEST(LaneRace, loses_no_wake_up_in_a_round_trip) {
   EXPECT_GT(sleeps, 1'000U);
   // No storm: a sleep is answered by one ring at most.
   EXPECT_LE(flow.one.rings() + flow.two.rings(), 2 * trips + sleeps);
-  std::printf("  %llu round trips, %llu sleeps\n", static_cast<unsigned long long>(trips),
-              static_cast<unsigned long long>(sleeps));
+  std::printf("  %" PRIu64 " round trips, %" PRIu64 " sleeps\n", trips, sleeps);
 }
 
 // The order of the daemon's stores lets a reader of another process believe what it read first.

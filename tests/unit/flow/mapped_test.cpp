@@ -22,8 +22,11 @@ class Mapped : public testing::Test {
 
   std::unique_ptr<Program> attach(Side side) {
     auto program = Program::attach(channel, side, world.status_of(side));
-    EXPECT_TRUE(program.has_value()) << program.error().message();
-    return program ? std::move(*program) : nullptr;
+    if (!program) {
+      ADD_FAILURE() << program.error().message();
+      return nullptr;
+    }
+    return std::move(*program);
   }
   int attach_error(Side side) {
     const auto answer = channel.attach(side);
