@@ -80,11 +80,11 @@ Session::Session(Loop& loop, fuse_session* session, const Options& options,
     : session_(session),
       on_gone_(std::move(on_gone)),
       throttle_(loop, options.requests_per_second,
-                [this](std::span<const std::byte> request) { deliver(request); }) {}
+                [this](std::span<std::byte> request) { deliver(request); }) {}
 
-void Session::deliver(std::span<const std::byte> request) {
+void Session::deliver(std::span<std::byte> request) {
   fuse_buf buffer{};
-  buffer.mem = const_cast<std::byte*>(request.data());  // libfuse reads it only
+  buffer.mem = request.data();
   buffer.size = request.size();
   fuse_session_process_buf(session_, &buffer);
 }
@@ -116,7 +116,7 @@ void Session::read_next() { reader_.read(*buffer_, buffer_); }
 
 void Session::on_request(std::int32_t result) {
   if (result > 0) {
-    const std::span<const std::byte> request(buffer_->data(), static_cast<std::size_t>(result));
+    const std::span<std::byte> request(buffer_->data(), static_cast<std::size_t>(result));
     if (!memory_reserve::exhausted() || !refuse_new_work(request)) {
       throttle_.admit(request);
     }

@@ -35,7 +35,7 @@ class Session {
  private:
   Session(Loop& loop, fuse_session* session, const Options& options, std::function<void()> on_gone);
   void read_next();
-  void deliver(std::span<const std::byte> request);
+  void deliver(std::span<std::byte> request);
   bool refuse_new_work(std::span<const std::byte> request);
   void on_request(std::int32_t result);
 

@@ -66,7 +66,7 @@ Instant TokenBucket::next(double rate) const {
 Throttle::Throttle(Loop& loop, std::uint64_t rate, Deliver deliver)
     : rate_(rate), deliver_(std::move(deliver)), timer_(loop.timer([this] { serve(); })) {}
 
-void Throttle::admit(std::span<const std::byte> request) {
+void Throttle::admit(std::span<std::byte> request) {
   const fuse_in_header header = header_of(request);
   if (header.opcode == FUSE_INTERRUPT && holding_ != 0) {
     fuse_interrupt_in argument{};
@@ -98,13 +98,13 @@ void Throttle::admit(std::span<const std::byte> request) {
 
 // libfuse must see the interrupt before the request, so that the request is answered EINTR when it
 // would wait.
-void Throttle::interrupt(std::span<const std::byte> request, std::uint64_t unique) {
+void Throttle::interrupt(std::span<std::byte> request, std::uint64_t unique) {
   deliver_(request);
   for (auto& [uid, account] : accounts_) {
     const auto it = std::ranges::find_if(
         account.held, [&](const auto& held) { return header_of(held).unique == unique; });
     if (it != account.held.end()) {
-      const std::vector<std::byte> taken = std::move(*it);
+      std::vector<std::byte> taken = std::move(*it);
       account.held.erase(it);
       --holding_;
       deliver_(taken);
@@ -119,7 +119,7 @@ void Throttle::serve() {
   Instant next = kNever;
   for (auto& [uid, account] : accounts_) {
     while (!account.held.empty() && account.bucket.take(rate, now)) {
-      const std::vector<std::byte> taken = std::move(account.held.front());
+      std::vector<std::byte> taken = std::move(account.held.front());
       account.held.pop_front();
       --holding_;
       deliver_(taken);

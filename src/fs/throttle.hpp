@@ -41,12 +41,13 @@ class TokenBucket {
 
 class Throttle {
  public:
-  using Deliver = std::function<void(std::span<const std::byte> request)>;
+  // What is delivered may be written to (libfuse asks for that); it is not kept.
+  using Deliver = std::function<void(std::span<std::byte> request)>;
 
   Throttle(Loop& loop, std::uint64_t rate, Deliver deliver);
 
   // Delivers `request` (a whole FUSE request as it was read), now or later.
-  void admit(std::span<const std::byte> request);
+  void admit(std::span<std::byte> request);
   void set_rate(std::uint64_t rate) { rate_ = rate; }
   // How often a request was held back, ever.
   [[nodiscard]] std::uint64_t held_back() const { return held_back_; }
@@ -56,7 +57,7 @@ class Throttle {
     TokenBucket bucket;
     std::deque<std::vector<std::byte>> held;
   };
-  void interrupt(std::span<const std::byte> request, std::uint64_t unique);
+  void interrupt(std::span<std::byte> request, std::uint64_t unique);
   void serve();
 
   std::uint64_t rate_;  // a second; kUnlimited: none is held back

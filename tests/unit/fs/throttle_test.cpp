@@ -43,7 +43,8 @@ class ThrottleTest : public testing::Test {
     delivered_.push_back(header.unique);
   }
   void ask(std::uint32_t opcode, uid_t uid, std::uint64_t unique) {
-    throttle_.admit(request(opcode, uid, unique));
+    std::vector<std::byte> bytes = request(opcode, uid, unique);
+    throttle_.admit(bytes);
   }
   void serve_until(std::size_t count) {
     while (delivered_.size() < count) {
@@ -53,7 +54,7 @@ class ThrottleTest : public testing::Test {
 
   std::unique_ptr<Loop> loop_ = std::move(*Loop::create());
   std::vector<std::uint64_t> delivered_;
-  Throttle throttle_{*loop_, kRate, [this](std::span<const std::byte> bytes) { deliver(bytes); }};
+  Throttle throttle_{*loop_, kRate, [this](std::span<std::byte> bytes) { deliver(bytes); }};
 };
 
 TEST_F(ThrottleTest, delivers_all_in_order_though_not_at_once) {
@@ -99,7 +100,8 @@ TEST_F(ThrottleTest, delivers_an_interrupted_request_at_once_behind_its_interrup
     ask(FUSE_WRITE, kAlice, i);
   }
   delivered_.clear();
-  throttle_.admit(interrupt(40));
+  std::vector<std::byte> bytes = interrupt(40);
+  throttle_.admit(bytes);
   EXPECT_EQ(delivered_, (std::vector<std::uint64_t>{41, 40}));
 }
 
@@ -113,7 +115,7 @@ TEST_F(ThrottleTest, holds_back_nothing_without_a_rate) {
 }
 
 TEST_F(ThrottleTest, reads_no_further_than_a_short_request_goes) {
-  const std::vector<std::byte> bytes = request(FUSE_WRITE, kAlice, 7);
+  std::vector<std::byte> bytes = request(FUSE_WRITE, kAlice, 7);
   throttle_.admit(std::span(bytes).first(8));
   EXPECT_EQ(delivered_.size(), 1U);
 }
