@@ -130,6 +130,7 @@ Status End::establish(const Wait& wait) {
     if (!now || *now == FLOWFS_STATE_DEALLOCATED) {
       // Why it will never be up; nothing can be lost by reading where nothing can have come.
       std::byte byte{};
+      // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): O_NONBLOCK
       if (::read(message_.get(), &byte, 1) < 0) {
         return fail_errno("dial");
       }
@@ -240,6 +241,7 @@ Result<std::size_t> End::receive(std::span<std::byte> into, const Wait& wait) {
 
 Result<std::size_t> End::file_receive(std::span<std::byte> into, const Wait& wait) {
   while (true) {
+    // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): O_NONBLOCK
     const ssize_t got = ::read(message_.get(), into.data(), into.size());
     if (got >= 0) {
       return static_cast<std::size_t>(got);
@@ -353,6 +355,7 @@ void End::abandon() {
     // The mappings are not in this process (MADV_DONTFORK), and their addresses may serve others
     // by now: neither unmapped nor destroyed.
     mapped_->attachment->tx_fd.reset();
+    // NOLINTNEXTLINE(bugprone-unused-return-value): left behind, as said
     static_cast<void>(mapped_.release());
   }
   message_.reset();

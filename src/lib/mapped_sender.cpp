@@ -9,8 +9,10 @@ namespace flowfs::lib {
 using pool::LaneWriter;
 
 MappedSender::MappedSender(const Attachment& attachment, SpinBudget spin)
-    : attachment_(attachment), sleeper_(attachment.own().sleep_room), spin_(spin) {
-  peer_ = attachment.first_peer;
+    : attachment_(attachment),
+      peer_(attachment.first_peer),
+      sleeper_(attachment.own().sleep_room),
+      spin_(spin) {
   writer_.emplace(attachment.geometry, attachment.tx.bytes(), peer_->mapping.bytes(),
                   pool::Generation{attachment.answer.generation}, attachment.answer.write);
   bell_.emplace(attachment.own(), peer_->header());
@@ -74,8 +76,9 @@ Status MappedSender::try_send(std::span<const std::byte> message) {
       return fail(EPROTO, "cursors of the peer");
   }
   // The message is in the lane, whatever comes of this; a peer that cannot be followed has gone.
-  static_cast<void>(follow());
-  bell_->wake_data();
+  if (follow()) {
+    bell_->wake_data();
+  }
   return {};
 }
 

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""libflowfs of the build under test, through its Python module."""
+
+import errno
+import itertools
+import os
+import sys
+
+import pytest
+from harness import binary, is_sanitized, read_text
+from sysc import raises_errno
+
+LIBRARY = os.path.join(binary("../lib"), "libflowfs.so.0")
+ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
+FILE = 1
+MODES = [(0, 0), (0, FILE), (FILE, 0), (FILE, FILE)]
+seeds = itertools.count(int(os.environ.get("FLOWFS_SEED", "1")))
+
+if not is_sanitized():
+    os.environ["FLOWFS_LIBRARY"] = LIBRARY
+    sys.path.insert(0, os.path.join(ROOT, "python"))
+    import flowfs
+
+in_python = pytest.mark.skipif(
+    is_sanitized(), reason="this interpreter cannot load a library built with a sanitizer")
+
+
+@pytest.fixture
+def can_map(daemon):
+    if "passthrough yes" not in read_text(daemon.path("version")):
+        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+
+
+def pair(name, client=0, server=0):
+    """Both ends of a flow in this process: (client, server)."""
+    mount = name.daemon.mount
+    serving = flowfs.accept(name.name, mount, server, timeout=0)
+    dialled = flowfs.dial(name.name, mount, client, timeout=10)
+    with raises_errno(errno.EAGAIN):
+        serving.recv(timeout=0)  # settles the server's mode
+    return dialled, serving

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Programs that link libflowfs: traffic both ways at once, the examples, what the library exports."""
+
+import os
+import random
+import re
+import subprocess
+import threading
+
+import pytest
+from harness import close, is_sanitized, program, read_text
+from lib import FILE, LIBRARY, MODES, ROOT, can_map, seeds  # pylint: disable=unused-import
+
+
+# --- programs that send and receive at once -----------------------------------------------------
+
+def traffic(name, client, server, count, longest):
+    seed = next(seeds) * 1000
+    ends = []
+    for role, flags in (("accept", server), ("dial", client)):
+        ends.append(subprocess.Popen(
+            [program("lib_traffic"), name.daemon.mount, name.name, role, str(seed), str(count),
+             str(longest), str(flags)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    answers = [end.communicate(timeout=120) for end in ends]
+    for end, (_, errors) in zip(ends, answers):
+        assert end.returncode == 0, f"seed {seed}: {[text for _, text in answers]}"
+        assert errors == ""
+    return [output.strip() for output, _ in answers]
+
+
+@pytest.mark.deadline(150)
+@pytest.mark.parametrize("client,server", MODES)
+@pytest.mark.parametrize("longest,count", [(200, 20000), (20000, 4000), (917504, 150)])
+def test_both_directions_keep_order_and_content(can_map, name, client, server, longest, count):
+    if is_sanitized():
+        count //= 10
+    modes = traffic(name, client, server, count, longest)
+    assert modes == ["file" if flags & FILE else "mapped" for flags in (server, client)]
+
+
+@pytest.mark.deadline(150)
+@pytest.mark.parametrize("spin", [2, 4], ids=["never", "always"])
+def test_sleeping_at_once_and_never_lose_nothing(can_map, name, spin):
+    count = 2000 if is_sanitized() else 20000
+    assert traffic(name, spin, spin, count, 5000) == ["mapped", "mapped"]
+
+
+# --- the examples and what is installed ----------------------------------------------------------
+
+def example(name):
+    return os.path.join(os.path.dirname(os.environ["FLOWFS_BIN"]), "examples", name)
+
+
+def test_the_echo_server_answers(can_map, daemon, name):
+    server = subprocess.Popen([example("echo_server"), name.name, daemon.mount])
+    client = name.open_dial()
+    for message in (b"one", bytes(range(256)) * 3000):
+        os.write(client, message)
+        assert os.read(client, 1_000_000) == message
+    close(client)
+    assert server.wait(10) == 0
+
+
+def test_the_file_copy_copies(can_map, daemon, name):
+    content = random.Random(7).randbytes(3_000_000)
+    receiver = subprocess.Popen([example("file_copy"), "receive", name.name, daemon.mount],
+                                stdout=subprocess.PIPE)
+    sender = subprocess.Popen([example("file_copy"), "send", name.name, daemon.mount],
+                              stdin=subprocess.PIPE)
+    feeding = threading.Thread(target=sender.communicate, args=(content,))
+    feeding.start()
+    assert receiver.communicate(timeout=20)[0] == content
+    feeding.join()
+    assert (sender.returncode, receiver.returncode) == (0, 0)
+
+
+def test_nothing_but_the_c_abi_is_exported():
+    lines = subprocess.run(["nm", "-D", "--defined-only", LIBRARY], capture_output=True, text=True,
+                           check=True).stdout.splitlines()
+    names = {line.split()[-1].split("@")[0] for line in lines} - {"FLOWFS_0"}
+    header = read_text(os.path.join(ROOT, "include", "flowfs", "flowfs.h"))
+    assert names == set(re.findall(r"\b(flowfs_\w+)\(", header.split("extern \"C\" {")[1]))
+    dynamic = subprocess.run(["readelf", "-d", LIBRARY], capture_output=True, text=True, check=True)
+    assert "soname: [libflowfs.so.0]" in dynamic.stdout
