@@ -23,9 +23,11 @@ def main():
     os.makedirs(os.path.dirname(output), exist_ok=True)
     with open(output, "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
-    print(f"{'mode':5} {'bytes':>7} {'metric':12} {'value':>14} {'spread':>7}  {'peer':18} {'ratio':>8}  target")
+    print(f"{'mode':5} {'bytes':>7} {'metric':12} {'value':>14} {'spread':>7}  {'peer':18} "
+          f"{'ratio':>8}  target")
     for line in results:
-        target = "" if line["target"] is None else f"{line['target']:.2f} {'met' if line['met'] else 'MISSED'}"
+        met = "met" if line["met"] else "MISSED"
+        target = "" if line["target"] is None else f"{line['target']:.2f} {met}"
         print(f"{line['mode']:5} {line['bytes']:7} {line['metric']:12} {line['value']:14.1f} "
               f"{line['spread']:7.2f}  {line['peer']:18} {line['ratio']:8.3f}  {target}")
 
