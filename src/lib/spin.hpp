@@ -2,7 +2,9 @@
 // How long to look before sleeping.
 //
 // A spin that ends with something to do doubles the budget, one that does not halves it. Where the
-// two ends cannot run at once a spin only keeps the other from running: then there is none.
+// two ends cannot run at once a spin only keeps the other from running: then there is none. The
+// least budget is shorter than any answer, so that now and then a longer one tries whether the peer
+// runs on another processor by now.
 //
 // Threads: one, that of its direction.
 #pragma once
@@ -19,6 +21,8 @@ class SpinBudget {
   // In pauses of the processor, 10 to 50 ns each.
   static constexpr std::uint32_t kLeast = 8;
   static constexpr std::uint32_t kMost = 2048;
+  static constexpr std::uint32_t kProbe = 256;
+  static constexpr std::uint32_t kFailuresToProbe = 64;  // at the least budget
 
   // `alone`: this process and its peer share the only processor they may use.
   SpinBudget(SpinPolicy policy, bool alone)
@@ -34,7 +38,12 @@ class SpinBudget {
         return true;
       }
     }
-    budget_ = budget_ == 0 ? 0 : std::max(budget_ / 2, kLeast);
+    if (budget_ > kLeast) {
+      budget_ = std::max(budget_ / 2, kLeast);
+    } else if (budget_ != 0 && ++failures_ == kFailuresToProbe) {
+      failures_ = 0;
+      budget_ = kProbe;
+    }
     return false;
   }
 
@@ -52,6 +61,7 @@ class SpinBudget {
 
   SpinPolicy policy_;
   std::uint32_t budget_;
+  std::uint32_t failures_ = 0;  // at the least budget
 };
 
 // Whether this thread and `peer` (0: unknown) are bound to one and the same processor, or there is

@@ -25,6 +25,21 @@ TEST(SpinBudget, halves_on_failure_down_to_the_least) {
   EXPECT_EQ(spin.budget(), SpinBudget::kLeast);
 }
 
+TEST(SpinBudget, tries_a_longer_one_now_and_then) {
+  SpinBudget spin(SpinPolicy::adaptive, false);
+  const auto fail = [&] { EXPECT_FALSE(spin.spin([] { return false; })); };
+  while (spin.budget() > SpinBudget::kLeast) {
+    fail();
+  }
+  for (std::uint32_t left = SpinBudget::kFailuresToProbe; left > 0; --left) {
+    EXPECT_EQ(spin.budget(), SpinBudget::kLeast);
+    fail();
+  }
+  EXPECT_EQ(spin.budget(), SpinBudget::kProbe);
+  fail();
+  EXPECT_EQ(spin.budget(), SpinBudget::kProbe / 2);
+}
+
 TEST(SpinBudget, doubles_on_success_up_to_the_most) {
   SpinBudget spin(SpinPolicy::adaptive, false);
   const std::uint32_t before = spin.budget();
