@@ -17,7 +17,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "deadline(seconds): when the watchdog ends the test")
     if os.geteuid() != 0:
         pytest.exit("these tests mount and change uids: they need root", 2)
-    harness.detach_stale_mounts()
+    harness.clean_up_after_the_dead()
 
 
 def long_run():

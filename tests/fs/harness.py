@@ -2,6 +2,7 @@
 """A private daemon on a private mount, and the helpers that know the tree."""
 
 import fcntl
+import glob
 import os
 import re
 import shutil
@@ -43,14 +44,17 @@ def is_mounted(path):
         return any(line.split()[4] == path for line in file)
 
 
-def detach_stale_mounts():
-    """Takes away mounts of earlier runs whose test process has gone."""
+def clean_up_after_the_dead():
+    """Takes away mounts and folders of earlier runs whose test process has gone."""
+    def owner_is_dead(path):
+        match = re.match(re.escape(MOUNT_PREFIX) + r"(\d+)-", path)
+        return match and not os.path.exists(f"/proc/{match[1]}")
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         points = [line.split()[4] for line in file]
-    for point in points:
-        match = re.match(re.escape(MOUNT_PREFIX) + r"(\d+)-", point)
-        if match and not os.path.exists(f"/proc/{match[1]}"):
-            subprocess.run(["umount", "-l", point], check=False)
+    for point in filter(owner_is_dead, points):
+        subprocess.run(["umount", "-l", point], check=False)
+    for folder in filter(owner_is_dead, glob.glob(MOUNT_PREFIX + "*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Daemon:
