@@ -178,30 +178,28 @@ Finding descriptors(const Facts& facts) {
           "raise LimitNOFILE= in its unit, or ulimit -n before it starts"};
 }
 
+// The longest message is a constant of this version: more pages than it takes are not used.
 Finding longest_message(const Facts& facts) {
+  constexpr std::string_view kMost = "a message has at most 917504";
   if (!facts.max_pages_limit) {
-    return {Verdict::note, "mtu", "917504 bytes at most",
-            parse_kernel(facts.kernel_release) < kPagesLimitSince
-                ? "a kernel from 6.13 allows more"
-                : "the fuse module is not loaded yet, or fs.fuse is hidden here"};
+    if (parse_kernel(facts.kernel_release) < kPagesLimitSince) {
+      return {Verdict::good, "mtu", fmt::format("{} bytes", kMost), ""};
+    }
+    return {Verdict::note, "mtu",
+            fmt::format("{} bytes; fs.fuse.max_pages_limit is unknown", kMost),
+            "the fuse module is not loaded yet, or fs.fuse is hidden here"};
   }
   const std::uint64_t pages = *facts.max_pages_limit;
-  if (pages < kUsualPages) {
-    return {Verdict::missing, "mtu",
-            fmt::format("fs.fuse.max_pages_limit is {}: a request has {} bytes", pages,
-                        pages * kPageBytes),
-            fmt::format("sysctl fs.fuse.max_pages_limit={}, then start flowfsd again: messages up "
-                        "to 917504 bytes need it",
-                        kUsualPages)};
-  }
-  std::string state = fmt::format("fs.fuse.max_pages_limit is {}: a request has {} bytes", pages,
-                                  pages * kPageBytes);
-  if (pages > kUsualPages) {
+  std::string state =
+      fmt::format("fs.fuse.max_pages_limit is {}: a request has {} bytes; {} in this version",
+                  pages, pages * kPageBytes, kMost);
+  if (pages >= kUsualPages) {
     return {Verdict::good, "mtu", std::move(state), ""};
   }
-  return {Verdict::note, "mtu", std::move(state),
-          "for messages above 917504 bytes: sysctl fs.fuse.max_pages_limit=4096 (16 MiB), then "
-          "start flowfsd again"};
+  return {Verdict::missing, "mtu", std::move(state),
+          fmt::format("sysctl fs.fuse.max_pages_limit={}, then start flowfsd again: messages up to "
+                      "917504 bytes need it",
+                      kUsualPages)};
 }
 
 Finding request_timeout(const Facts& facts) {

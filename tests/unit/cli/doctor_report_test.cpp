@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cli/doctor_report.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -128,13 +129,31 @@ TEST(DoctorReport, io_uring_forbidden_to_all_is_missing_to_users_only_where_one_
   EXPECT_EQ(find(facts, "io_uring").verdict, Verdict::missing);
 }
 
-TEST(DoctorReport, says_how_longer_messages_are_had) {
+TEST(DoctorReport, promises_no_longer_messages_for_more_pages) {
   Facts facts = healthy();
-  facts.max_pages_limit = 256;
-  EXPECT_EQ(find(facts, "mtu").verdict, Verdict::note);
-  EXPECT_THAT(find(facts, "mtu").remedy, HasSubstr("fs.fuse.max_pages_limit=4096"));
-  facts.max_pages_limit = 32;
+  for (const std::uint64_t pages : {256U, 4096U}) {
+    facts.max_pages_limit = pages;
+    const Finding found = find(facts, "mtu");
+    EXPECT_EQ(found.verdict, Verdict::good);
+    EXPECT_THAT(found.state, HasSubstr(fmt::format("fs.fuse.max_pages_limit is {}:", pages)));
+    EXPECT_THAT(found.state, HasSubstr("at most 917504 in this version"));
+  }
+}
+
+TEST(DoctorReport, too_few_pages_for_the_longest_message_are_missing) {
+  Facts facts = healthy();
+  facts.max_pages_limit = 255;
   EXPECT_EQ(find(facts, "mtu").verdict, Verdict::missing);
+  EXPECT_THAT(find(facts, "mtu").remedy, HasSubstr("fs.fuse.max_pages_limit=256"));
+}
+
+TEST(DoctorReport, a_kernel_without_the_limit_of_pages_has_enough) {
+  Facts facts = healthy();
+  facts.max_pages_limit.reset();
+  EXPECT_EQ(find(facts, "mtu").verdict, Verdict::note) << "6.18 has the sysctl: it is hidden";
+  facts.kernel_release = "6.12.0";
+  EXPECT_EQ(find(facts, "mtu").verdict, Verdict::good);
+  EXPECT_THAT(find(facts, "mtu").state, HasSubstr("917504 bytes"));
 }
 
 TEST(DoctorReport, tells_of_a_timeout_that_ends_waits) {
