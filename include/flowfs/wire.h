@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Every layout and ioctl that flowfs shares with other programs: the segment of an end and the lane in
- * it, the status slot, the ioctls of message and mapped files. docs/dataplane.md explains the protocol
- * that runs over them.
+ * Every layout and ioctl that flowfs shares with other programs: the segment of an end and the lane
+ * in it, the status slot, the ioctls of message and mapped files. docs/dataplane.md explains the
+ * protocol that runs over them.
  *
- * Plain C11 and C++17. Fixed-width types, the machine's own byte order, offsets from the beginning of
- * the segment instead of pointers. Words that two processes use at once are atomics in both languages
- * whatever their type here: __atomic_* in C, std::atomic_ref in C++.
+ * Plain C11 and C++17. Fixed-width types, the machine's own byte order, offsets from the beginning
+ * of the segment instead of pointers. Words that two processes use at once are atomics in both
+ * languages whatever their type here: __atomic_* in C, std::atomic_ref in C++.
  *
- * Each page has one writer. A segment is written by the end that owns it (by the daemon on its behalf
- * while the end is in file mode) and mapped read-only by its peer; a status slot is written by the
- * daemon alone. Everything a peer writes may be a lie: read each word once, check the copy, use the
- * copy. Geometry comes from struct flowfs_attach, not from the peer's header.
+ * Each page has one writer. A segment is written by the end that owns it (by the daemon on its
+ * behalf while the end is in file mode) and mapped read-only by its peer; a status slot is written
+ * by the daemon alone. Everything a peer writes may be a lie: read each word once, check the copy,
+ * use the copy. Geometry comes from struct flowfs_attach, not from the peer's header.
  */
 #ifndef FLOWFS_WIRE_H
 #define FLOWFS_WIRE_H
@@ -33,7 +33,8 @@
 #define FLOWFS_SEGMENT_MAGIC UINT64_C(0x00676573776f6c66)
 #define FLOWFS_STATUS_MAGIC UINT64_C(0x00737473776f6c66)
 
-/* ---- the lane ------------------------------------------------------------------------------------
+/* ---- the lane
+ * ------------------------------------------------------------------------------------
  *
  * A position is the number of bytes ever laid into a ring, padding included; its place is
  * position % ring bytes. Positions of a new segment begin at 0.
@@ -49,13 +50,14 @@ FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_position) == 24);
 /* Nobody knows: the next record's number is taken as it is found, those after it must follow. */
 #define FLOWFS_SEQUENCE_ANY UINT64_MAX
 
-/* A record begins at a multiple of FLOWFS_RECORD_ALIGN of the hot ring and is never split by its end. */
+/* A record begins at a multiple of FLOWFS_RECORD_ALIGN of the hot ring and is never split by its
+ * end. */
 #define FLOWFS_RECORD_ALIGN 16u
 
 struct flowfs_record {
-  uint32_t commit;   /* atomic: 0, or the length of the payload + 1, or padding. Publishes the rest */
-  uint16_t flags;    /* FLOWFS_RECORD_*; any other bit is corrupt */
-  uint16_t origin;   /* the sending port on a bus; 0 on a flow */
+  uint32_t commit; /* atomic: 0, or the length of the payload + 1, or padding. Publishes the rest */
+  uint16_t flags;  /* FLOWFS_RECORD_*; any other bit is corrupt */
+  uint16_t origin; /* the sending port on a bus; 0 on a flow */
   uint64_t sequence; /* one more than that of the record before it; 0 first in a segment */
                      /* the payload follows */
 };
@@ -64,8 +66,9 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_record, flags) == 4);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_record, origin) == 6);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_record, sequence) == 8);
 
-/* In `commit`: the rest of the ring is empty, the next record is at its beginning. The other bits are
- * the bytes skipped after this header, + 1. Never at the beginning itself. Takes no sequence number. */
+/* In `commit`: the rest of the ring is empty, the next record is at its beginning. The other bits
+ * are the bytes skipped after this header, + 1. Never at the beginning itself. Takes no sequence
+ * number. */
 #define FLOWFS_COMMIT_PADDING UINT32_C(0x80000000)
 
 /* The payload is a struct flowfs_bulk. */
@@ -82,7 +85,8 @@ struct flowfs_bulk {
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_bulk) == 16);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bulk, length) == 8);
 
-/* ---- the segment ---------------------------------------------------------------------------------
+/* ---- the segment
+ * ---------------------------------------------------------------------------------
  *
  * header page | hot ring | bulk ring (sparse). The groups below are 128 bytes apart so that a word
  * one side writes and a word the other side writes are never fetched together.
@@ -92,7 +96,8 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bulk, length) == 8);
 #define FLOWFS_HOT_RING_DEFAULT_BYTES 28672u
 
 /* What the owner has read of the peer's lane. `generation` names the peer's segment that the other
- * two are about; it is stored after them, and they mean nothing where it is not the writer's own. */
+ * two are about; it is stored after them, and they mean nothing where it is not the writer's own.
+ */
 struct flowfs_cursors {
   uint64_t generation; /* atomic */
   uint64_t hot;        /* atomic */
@@ -152,7 +157,8 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, sleep_room) == 260);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, shutdown) == 264);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, cursors) == 384);
 
-/* ---- the status slot -----------------------------------------------------------------------------
+/* ---- the status slot
+ * -----------------------------------------------------------------------------
  *
  * users/UID/status, read-only, holds a slot for each end of that uid which can be mapped. Slot 0 is
  * the file's header. The truth about an end is here and nowhere else.
@@ -212,7 +218,8 @@ struct flowfs_status_header {
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_status_header) == sizeof(struct flowfs_status));
 
-/* ---- ioctls --------------------------------------------------------------------------------------*/
+/* ---- ioctls
+ * --------------------------------------------------------------------------------------*/
 
 /* Everything a program needs to go on where the daemon stopped. */
 struct flowfs_attach {
@@ -254,7 +261,8 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, uid) == 120);
 
 /* On a message file (dial, accept, data): the end's number under flows/. */
 #define FLOWFS_IOC_ID _IOR(FLOWFS_IOC_MAGIC, 1, uint64_t)
-/* On a message file: 1, a read shorter than the message gives EMSGSIZE and keeps it; 0, it is split. */
+/* On a message file: 1, a read shorter than the message gives EMSGSIZE and keeps it; 0, it is
+ * split. */
 #define FLOWFS_IOC_PACKET _IOW(FLOWFS_IOC_MAGIC, 2, uint32_t)
 /* On tx opened O_RDWR: this end is in mapped mode until that tx is closed. EBUSY: it already is.
  * EAGAIN: messages written before still wait for room in the lane, or the peer has not yet taken up

@@ -127,16 +127,20 @@ std::optional<Node> FlowsFolder::present(std::optional<Node> file) {
   return segment ? segment : file;
 }
 
-std::vector<Child> FlowsFolder::children(Node parent) const {
+std::optional<Entry> FlowsFolder::child_from(Node parent, std::uint64_t cookie) {
   if (parent.kind == Kind::flow) {
-    return list_files(kFiles, parent);
+    auto entry = file_from(kFiles, parent, cookie);
+    if (entry) {
+      entry->child.node = *present(entry->child.node);
+    }
+    return entry;
   }
-  std::vector<Child> children;
-  for (const registry::FlowId id : registry_.ends()) {
-    const auto number = static_cast<std::uint64_t>(id);
-    children.push_back({fmt::format("{}", number), Node{Kind::flow, number, directory}});
+  const auto id = registry_.end_from(registry::FlowId{cookie});
+  if (!id) {
+    return std::nullopt;
   }
-  return children;
+  const auto number = static_cast<std::uint64_t>(*id);
+  return Entry{{fmt::format("{}", number), Node{Kind::flow, number, directory}}, number + 1};
 }
 
 Result<std::string> FlowsFolder::value(Node file) {

@@ -12,7 +12,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/result.hpp"
 #include "fs/meta.hpp"
@@ -36,6 +35,12 @@ struct Child {
   Node node;
 };
 
+// A child as a listing tells it, and the cookie from which the listing goes on behind it.
+struct Entry {
+  Child child;
+  std::uint64_t next = 0;
+};
+
 class Folder {
  public:
   Folder() = default;
@@ -51,7 +56,9 @@ class Folder {
   [[nodiscard]] virtual Node lasting(Node node) const { return node; }
   [[nodiscard]] virtual std::uint64_t mapped_size(Node /*node*/) const { return 0; }
   [[nodiscard]] virtual std::optional<Node> child(Node directory, std::string_view name) = 0;
-  [[nodiscard]] virtual std::vector<Child> children(Node directory) const = 0;
+  // The first child at or behind a cookie; 0 is the beginning. Cookies stay good while children
+  // come and go: those of objects grow with their ids.
+  [[nodiscard]] virtual std::optional<Entry> child_from(Node directory, std::uint64_t cookie) = 0;
   [[nodiscard]] virtual std::string target(Node /*link*/) const { return {}; }
 
   // Attribute files. `value` is what a read at offset 0 sees.
@@ -94,14 +101,17 @@ std::optional<Node> find_file(const FileSpec (&files)[N], Node directory, std::s
   return std::nullopt;
 }
 
+// The file of an object's directory at or behind a cookie; Node::file of the last one is the
+// cookie.
 template <std::size_t N>
-std::vector<Child> list_files(const FileSpec (&files)[N], Node directory) {
-  std::vector<Child> children;
-  for (std::size_t i = 1; i < N; ++i) {
-    children.push_back({std::string(files[i].name),
-                        Node{directory.kind, directory.object, static_cast<std::uint8_t>(i)}});
+std::optional<Entry> file_from(const FileSpec (&files)[N], Node directory, std::uint64_t cookie) {
+  const std::uint64_t file = cookie + 1;
+  if (file >= N) {
+    return std::nullopt;
   }
-  return children;
+  return Entry{{std::string(files[file].name),
+                Node{directory.kind, directory.object, static_cast<std::uint8_t>(file)}},
+               file};
 }
 
 }  // namespace flowfs::fs

@@ -9,10 +9,10 @@
 #include <cstdint>
 #include <ctime>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "fs/acl.hpp"
 #include "fs/node.hpp"
+#include "registry/users.hpp"
 
 namespace flowfs::fs {
 
@@ -33,9 +33,15 @@ class MetaStore {
   // The changed metadata of a node, if anything about it was ever changed.
   [[nodiscard]] const Meta* find(Node node) const {
     const auto it = changed_.find(node.id());
-    return it == changed_.end() ? nullptr : &it->second;
+    return it == changed_.end() ? nullptr : &it->second.meta;
   }
-  void set(Node node, Meta meta) { changed_.insert_or_assign(node.id(), std::move(meta)); }
+  // What `meta` costs to keep, about.
+  static std::uint64_t bytes_of(const Meta& meta) {
+    return sizeof(Kept) + meta.acl.size() * sizeof(AclEntry);
+  }
+  void set(Node node, Meta meta, registry::Charge charge) {
+    changed_.insert_or_assign(node.id(), Kept{std::move(meta), std::move(charge)});
+  }
   // Forgets every file of an object.
   void erase_object(Kind kind, std::uint64_t object) {
     if (changed_.empty()) {
@@ -49,7 +55,11 @@ class MetaStore {
   static constexpr unsigned kMostFiles = 16;  // in any object
 
  private:
-  std::unordered_map<std::uint64_t, Meta> changed_;
+  struct Kept {
+    Meta meta;
+    registry::Charge charge;  // Resource::bytes
+  };
+  std::unordered_map<std::uint64_t, Kept> changed_;
 };
 
 }  // namespace flowfs::fs

@@ -120,7 +120,7 @@ void NamesFolder::gone(Kind kind, registry::NameId id) {
 }
 
 Status NamesFolder::declare(const DeclaredName& declared) {
-  const auto id = registry_.create_name(declared.name, {}, declared.settings);
+  const auto id = registry_.declare_name(declared.name, declared.uid, declared.settings);
   if (!id) {
     return std::unexpected(id.error());
   }
@@ -130,7 +130,7 @@ Status NamesFolder::declare(const DeclaredName& declared) {
       const Node node{Kind::name, static_cast<std::uint64_t>(*id), file};
       Meta meta = defaults(node);
       meta.mode = *mode;
-      metas_.set(node, std::move(meta));
+      metas_.set(node, std::move(meta), {});  // of the configuration: charged to nobody
     }
   };
   set_mode(accept, declared.accept_mode);
@@ -195,16 +195,17 @@ std::optional<Node> NamesFolder::child(Node parent, std::string_view name) {
   return std::nullopt;
 }
 
-std::vector<Child> NamesFolder::children(Node parent) const {
+std::optional<Entry> NamesFolder::child_from(Node parent, std::uint64_t cookie) {
   if (parent.kind == Kind::name) {
-    return list_files(kFiles, parent);
+    return file_from(kFiles, parent, cookie);
   }
-  std::vector<Child> children;
-  for (const registry::Registry::Entry& entry : registry_.list()) {
-    children.push_back(
-        {std::string(entry.name), node_of(entry.is_alias ? Kind::alias : Kind::name, entry.id)});
+  const auto entry = registry_.entry_from(registry::NameId{cookie});
+  if (!entry) {
+    return std::nullopt;
   }
-  return children;
+  return Entry{
+      {std::string(entry->name), node_of(entry->is_alias ? Kind::alias : Kind::name, entry->id)},
+      static_cast<std::uint64_t>(entry->id) + 1};
 }
 
 std::string NamesFolder::target(Node link) const {

@@ -23,7 +23,7 @@ class NamesFolder : public Folder {
   [[nodiscard]] FileType type(Node node) const override;
   [[nodiscard]] Meta defaults(Node node) const override;
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
-  [[nodiscard]] std::vector<Child> children(Node directory) const override;
+  [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
   [[nodiscard]] std::string target(Node link) const override;
   Result<std::string> value(Node file) override;
   Status set_value(Node file, std::string_view text) override;

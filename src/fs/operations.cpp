@@ -4,13 +4,21 @@
 #include <cstring>
 #include <string>
 
-#include "fs/directory_file.hpp"
 #include "fs/tree.hpp"
 
 namespace flowfs::fs {
 namespace {
 
 constexpr std::size_t kLongestName = 255;
+
+// What open(2) sets for every 64-bit caller, as the kernel sees it (the C library hides it as 0).
+#if defined(__aarch64__) || defined(__arm__)
+constexpr int kLargeFile = 0400000;
+#elif defined(__powerpc__)
+constexpr int kLargeFile = 0200000;
+#else
+constexpr int kLargeFile = 0100000;
+#endif
 
 // Of renameat2(2); <linux/fs.h> clashes with the C library's headers.
 constexpr unsigned kRenameNoReplace = 1;
@@ -126,7 +134,7 @@ struct Tree::Operations {
     if (!node) {
       return;
     }
-    if (const Status status = self.change(*node, *wanted, which); !status) {
+    if (const Status status = self.change(*node, *wanted, which, request.uid()); !status) {
       self.replies_.status(request, status);
       return;
     }
@@ -223,9 +231,19 @@ struct Tree::Operations {
   static void open(fuse_req_t raw, fuse_ino_t ino, fuse_file_info* info) {
     Tree& self = tree(raw);
     const Request request{raw, Op::open};
-    if (const auto node = begin(self, request, ino)) {
-      self.open(request, *node, info->flags);
+    const auto node = begin(self, request, ino);
+    if (!node) {
+      return;
     }
+    // file_getattr(2) and the file-flag ioctls make the kernel open a file by itself, without
+    // having asked whether the caller may. Where opening does something, only an open(2) counts
+    // (R8).
+    const bool asked_for = (info->flags & kLargeFile) != 0;
+    if (!asked_for && self.folder(*node).type(*node) != FileType::attribute) {
+      self.replies_.error(request, EOPNOTSUPP);
+      return;
+    }
+    self.open(request, *node, info->flags);
   }
 
   static void read(fuse_req_t raw, fuse_ino_t /*ino*/, std::size_t size, off_t offset,
@@ -314,8 +332,8 @@ struct Tree::Operations {
     if (!node) {
       return;
     }
-    auto file = self.files_.add(std::make_unique<DirectoryFile>(self.replies_, *node, info->flags),
-                                request.uid());
+    auto file =
+        self.files_.add(std::make_unique<File>(self.replies_, *node, info->flags), request.uid());
     if (!file) {
       self.replies_.error(request, file.error().error);
       return;
@@ -331,70 +349,72 @@ struct Tree::Operations {
   }
 
   static void readdir(fuse_req_t raw, fuse_ino_t ino, std::size_t size, off_t offset,
-                      fuse_file_info* info) {
-    list(raw, ino, size, offset, info, false);
+                      fuse_file_info* /*info*/) {
+    list(raw, ino, size, offset, false);
   }
 
   static void readdirplus(fuse_req_t raw, fuse_ino_t ino, std::size_t size, off_t offset,
-                          fuse_file_info* info) {
-    list(raw, ino, size, offset, info, true);
+                          fuse_file_info* /*info*/) {
+    list(raw, ino, size, offset, true);
   }
 
-  // Entries 0 and 1 are `.` and `..`; the offset handed out with an entry is that of the next.
-  static void list(fuse_req_t raw, fuse_ino_t ino, std::size_t size, off_t offset,
-                   fuse_file_info* info, bool plus) {
+  // The offset handed out with an entry is where its successor is looked for: 1 behind `.`, 2
+  // behind `..`, from there on the folder's own cookies. Nothing is kept between two calls.
+  static void list(fuse_req_t raw, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
     Tree& self = tree(raw);
     const Request request{raw, Op::readdir};
     const auto directory = begin(self, request, ino);
     if (!directory) {
       return;
     }
-    auto& file = *static_cast<DirectoryFile*>(FileTable::from_handle(info->fh));
-    if (offset == 0) {
-      file.take_snapshot(self.folder(*directory).children(*directory));
-    }
     std::string buffer(size, '\0');
     std::size_t used = 0;
-    const auto total = static_cast<off_t>(file.children().size()) + 2;
-    for (off_t at = offset; at < total; ++at) {
-      const std::size_t step =
-          at < 2 ? add_dots(self, raw, *directory, at, plus, buffer, used)
-                 : add_child(self, raw, file.children()[static_cast<std::size_t>(at - 2)], at + 1,
-                             plus, buffer, used);
+    for (auto at = static_cast<std::uint64_t>(offset);;) {
+      const auto entry = entry_at(self, *directory, at);
+      if (!entry) {
+        break;
+      }
+      const std::size_t step = add_entry(self, raw, *entry, plus, buffer, used);
       if (step > size - used) {
         break;
       }
       used += step;
+      at = entry->next;
     }
     fuse_reply_buf(raw, buffer.data(), used);
   }
 
-  static std::size_t add_dots(Tree& self, fuse_req_t raw, Node directory, off_t at, bool plus,
-                              std::string& buffer, std::size_t used) {
-    const Child dot{at == 0 ? "." : "..", directory};
-    fuse_entry_param entry{};  // node id 0: no look-up is counted
-    entry.attr = self.stat_of(directory);
-    return add(raw, dot.name, entry, at + 1, plus, buffer, used);
+  static std::optional<Entry> entry_at(Tree& self, Node directory, std::uint64_t at) {
+    if (at < kDots) {
+      return Entry{{at == 0 ? "." : "..", directory}, at + 1};
+    }
+    auto entry = self.folder(directory).child_from(directory, at - kDots);
+    if (entry) {
+      entry->next += kDots;
+    }
+    return entry;
   }
 
-  // Message files get no look-up here: theirs would be a node for each listing.
-  static std::size_t add_child(Tree& self, fuse_req_t raw, const Child& child, off_t next,
-                               bool plus, std::string& buffer, std::size_t used) {
-    fuse_entry_param entry{};
-    Folder& where = self.folder(child.node);
-    if (!where.exists(child.node)) {
-      return 0;  // gone since the snapshot
+  // `.`, `..` and message files get no look-up here (a node id of 0): a message file's would be a
+  // node for each listing.
+  static std::size_t add_entry(Tree& self, fuse_req_t raw, const Entry& entry, bool plus,
+                               std::string& buffer, std::size_t used) {
+    fuse_entry_param parameters{};
+    const Node node = entry.child.node;
+    parameters.attr = self.stat_of(node);
+    const FileType type = self.folder(node).type(node);
+    const bool dots = entry.next <= kDots;
+    if (plus && !dots && type != FileType::message && type != FileType::mapped) {
+      parameters.ino = node.id();
+      parameters.attr_timeout = self.timeout(node);
+      parameters.entry_timeout = parameters.attr_timeout;
+      self.ends_.mark_looked_up(node);
     }
-    entry.attr = self.stat_of(child.node);
-    const FileType type = where.type(child.node);
-    if (plus && type != FileType::message && type != FileType::mapped) {
-      entry.ino = child.node.id();
-      entry.attr_timeout = self.timeout(child.node);
-      entry.entry_timeout = entry.attr_timeout;
-      self.ends_.mark_looked_up(child.node);
-    }
-    return add(raw, child.name, entry, next, plus, buffer, used);
+    return add(raw, entry.child.name, parameters, static_cast<off_t>(entry.next), plus, buffer,
+               used);
   }
+
+  static constexpr std::uint64_t kDots = 2;
 
   static std::size_t add(fuse_req_t raw, const std::string& name, const fuse_entry_param& entry,
                          off_t next, bool plus, std::string& buffer, std::size_t used) {
@@ -413,8 +433,8 @@ struct Tree::Operations {
       return;
     }
     const bool access = std::strcmp(name, kAccessAclName) == 0;
-    self.replies_.status(
-        request, access ? self.set_acl(*node, bytes_of(value, size)) : fail(EOPNOTSUPP, name));
+    self.replies_.status(request, access ? self.set_acl(*node, bytes_of(value, size), request.uid())
+                                         : fail(EOPNOTSUPP, "extended attribute"));
   }
 
   static void getxattr(fuse_req_t raw, fuse_ino_t ino, const char* name, std::size_t size) {
@@ -460,8 +480,8 @@ struct Tree::Operations {
     }
     Meta data = *changed;
     data.acl.clear();
-    self.metas_.set(self.folder(*node).lasting(*node), std::move(data));
-    self.replies_.error(request, 0);
+    data.changed = wall_clock_now();
+    self.replies_.status(request, self.keep(*node, std::move(data), request.uid()));
   }
 };
 

@@ -76,12 +76,16 @@ std::optional<Node> RootFolder::child(Node parent, std::string_view name) {
   return find_file(kFiles, parent, name);
 }
 
-std::vector<Child> RootFolder::children(Node parent) const {
-  std::vector<Child> children = list_files(kFiles, parent);
-  for (const SubFolder& folder : kFolders) {
-    children.push_back({std::string(folder.name), Node{folder.kind, 0, 0}});
+std::optional<Entry> RootFolder::child_from(Node parent, std::uint64_t cookie) {
+  constexpr std::uint64_t kPlainFiles = std::size(kFiles) - 1;
+  if (cookie < kPlainFiles) {
+    return file_from(kFiles, parent, cookie);
   }
-  return children;
+  const std::uint64_t index = cookie - kPlainFiles;
+  if (index >= std::size(kFolders)) {
+    return std::nullopt;
+  }
+  return Entry{{std::string(kFolders[index].name), Node{kFolders[index].kind, 0, 0}}, cookie + 1};
 }
 
 Result<std::string> RootFolder::value(Node file) {

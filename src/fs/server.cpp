@@ -35,7 +35,7 @@ class Server::Impl {
       }
     }
     tree_.drain_effects();
-    auto session = Session::mount(loop_, tree_, options, std::move(on_gone));
+    auto session = Session::mount(loop_, tree_, users_, options, std::move(on_gone));
     if (!session) {
       return std::unexpected(session.error());
     }

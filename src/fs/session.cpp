@@ -44,7 +44,8 @@ Result<fuse_session*> new_session(Tree& tree, const Options& options) {
 
 }  // namespace
 
-Result<std::unique_ptr<Session>> Session::mount(Loop& loop, Tree& tree, const Options& options,
+Result<std::unique_ptr<Session>> Session::mount(Loop& loop, Tree& tree, registry::Users& users,
+                                                const Options& options,
                                                 std::function<void()> on_gone) {
   const auto raw = new_session(tree, options);
   if (!raw) {
@@ -56,7 +57,7 @@ Result<std::unique_ptr<Session>> Session::mount(Loop& loop, Tree& tree, const Op
     fuse_session_destroy(*raw);
     return fail(error, "mounting");
   }
-  std::unique_ptr<Session> session(new Session(loop, *raw, options, std::move(on_gone)));
+  std::unique_ptr<Session> session(new Session(loop, users, *raw, options, std::move(on_gone)));
   const int fd = fuse_session_fd(*raw);
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
@@ -75,12 +76,14 @@ Session::~Session() {
   fuse_session_destroy(session_);
 }
 
-Session::Session(Loop& loop, fuse_session* session, const Options& options,
+Session::Session(Loop& loop, registry::Users& users, fuse_session* session, const Options& options,
                  std::function<void()> on_gone)
     : session_(session),
       on_gone_(std::move(on_gone)),
-      throttle_(loop, options.requests_per_second,
-                [this](std::span<std::byte> request) { deliver(request); }) {}
+      throttle_(
+          loop, users, options.requests_per_second, longest_park(),
+          [this](std::span<std::byte> request) { deliver(request); },
+          [this](std::span<const std::byte> request, int error) { refuse(request, error); }) {}
 
 void Session::deliver(std::span<std::byte> request) {
   fuse_buf buffer{};
@@ -106,9 +109,16 @@ bool Session::refuse_new_work(std::span<const std::byte> request) {
     default:
       return false;
   }
-  const fuse_out_header answer{
-      .len = sizeof(fuse_out_header), .error = -ENOMEM, .unique = header.unique};
   ++out_of_memory_;
+  return refuse(request, ENOMEM);
+}
+
+// Answers without libfuse, which has not seen the request.
+bool Session::refuse(std::span<const std::byte> request, int error) {
+  fuse_in_header header{};
+  std::memcpy(&header, request.data(), std::min(sizeof header, request.size()));
+  const fuse_out_header answer{
+      .len = sizeof(fuse_out_header), .error = -error, .unique = header.unique};
   return ::write(fuse_session_fd(session_), &answer, sizeof answer) == sizeof answer;
 }
 

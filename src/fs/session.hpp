@@ -21,7 +21,8 @@ class Tree;
 class Session {
  public:
   // `on_gone` runs once when the mount has gone by itself.
-  static Result<std::unique_ptr<Session>> mount(Loop& loop, Tree& tree, const Options& options,
+  static Result<std::unique_ptr<Session>> mount(Loop& loop, Tree& tree, registry::Users& users,
+                                                const Options& options,
                                                 std::function<void()> on_gone);
   ~Session();  // unmounts
   Session(const Session&) = delete;
@@ -33,10 +34,12 @@ class Session {
   [[nodiscard]] std::uint64_t out_of_memory() const { return out_of_memory_; }
 
  private:
-  Session(Loop& loop, fuse_session* session, const Options& options, std::function<void()> on_gone);
+  Session(Loop& loop, registry::Users& users, fuse_session* session, const Options& options,
+          std::function<void()> on_gone);
   void read_next();
   void deliver(std::span<std::byte> request);
   bool refuse_new_work(std::span<const std::byte> request);
+  bool refuse(std::span<const std::byte> request, int error);
   void on_request(std::int32_t result);
 
   fuse_session* session_;

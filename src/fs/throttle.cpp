@@ -22,22 +22,27 @@ fuse_in_header header_of(std::span<const std::byte> request) {
 
 bool always_passes(const fuse_in_header& header) {
   switch (header.opcode) {
-    case FUSE_OPEN:
-    case FUSE_READ:
-    case FUSE_WRITE:
-    case FUSE_CREATE:
-    case FUSE_MKDIR:
-    case FUSE_RMDIR:
-    case FUSE_RENAME:
-    case FUSE_RENAME2:
-    case FUSE_SYMLINK:
-    case FUSE_UNLINK:
-    case FUSE_SETATTR:
-    case FUSE_SETXATTR:
-    case FUSE_IOCTL:
-      return header.uid == 0;
-    default:
+    case FUSE_INIT:
+    case FUSE_DESTROY:
+    case FUSE_INTERRUPT:
+    case FUSE_FORGET:
+    case FUSE_BATCH_FORGET:
+    case FUSE_LOOKUP:
+    case FUSE_GETATTR:
+    case FUSE_ACCESS:
+    case FUSE_READLINK:
+    case FUSE_GETXATTR:
+    case FUSE_LISTXATTR:
+    case FUSE_STATFS:
+    case FUSE_READDIR:
+    case FUSE_READDIRPLUS:
+    case FUSE_POLL:
+    case FUSE_FLUSH:
+    case FUSE_RELEASE:
+    case FUSE_RELEASEDIR:
       return true;
+    default:
+      return header.uid == 0;
   }
 }
 
@@ -63,8 +68,14 @@ Instant TokenBucket::next(double rate) const {
   return later(filled_, Micros(static_cast<std::int64_t>(wait_us) + 1));
 }
 
-Throttle::Throttle(Loop& loop, std::uint64_t rate, Deliver deliver)
-    : rate_(rate), deliver_(std::move(deliver)), timer_(loop.timer([this] { serve(); })) {}
+Throttle::Throttle(Loop& loop, registry::Users& users, std::uint64_t rate, Micros longest,
+                   Deliver deliver, Refuse refuse)
+    : users_(users),
+      rate_(rate),
+      longest_(longest),
+      deliver_(std::move(deliver)),
+      refuse_(std::move(refuse)),
+      timer_(loop.timer([this] { serve(); })) {}
 
 void Throttle::admit(std::span<std::byte> request) {
   const fuse_in_header header = header_of(request);
@@ -88,12 +99,29 @@ void Throttle::admit(std::span<std::byte> request) {
     deliver_(request);
     return;
   }
-  account.held.emplace_back(request.begin(), request.end());
+  hold(header.uid, account, request);
+}
+
+void Throttle::hold(uid_t uid, Account& account, std::span<const std::byte> request) {
+  auto place = users_.charge(uid, registry::Resource::held, 1);
+  auto bytes = users_.charge(uid, registry::Resource::bytes, request.size());
+  if (!place || !bytes) {
+    refuse_(request, (!place ? place : bytes).error().error);
+    return;
+  }
+  account.held.push_back({.request = {request.begin(), request.end()},
+                          .latest = later(Clock::now(), longest_),
+                          .place = std::move(*place),
+                          .bytes = std::move(*bytes)});
   ++holding_;
   ++held_back_;
-  if (timer_.deadline() > account.bucket.next(rate)) {
-    timer_.arm(account.bucket.next(rate));
+  if (timer_.deadline() > next_turn(account)) {
+    timer_.arm(next_turn(account));
   }
+}
+
+Instant Throttle::next_turn(const Account& account) const {
+  return std::min(account.bucket.next(static_cast<double>(rate_)), account.held.front().latest);
 }
 
 // libfuse must see the interrupt before the request, so that the request is answered EINTR when it
@@ -102,12 +130,12 @@ void Throttle::interrupt(std::span<std::byte> request, std::uint64_t unique) {
   deliver_(request);
   for (auto& [uid, account] : accounts_) {
     const auto it = std::ranges::find_if(
-        account.held, [&](const auto& held) { return header_of(held).unique == unique; });
+        account.held, [&](const Held& held) { return header_of(held.request).unique == unique; });
     if (it != account.held.end()) {
-      std::vector<std::byte> taken = std::move(*it);
+      Held taken = std::move(*it);
       account.held.erase(it);
       --holding_;
-      deliver_(taken);
+      deliver_(taken.request);
       return;
     }
   }
@@ -118,14 +146,15 @@ void Throttle::serve() {
   const auto rate = static_cast<double>(rate_);
   Instant next = kNever;
   for (auto& [uid, account] : accounts_) {
-    while (!account.held.empty() && account.bucket.take(rate, now)) {
-      std::vector<std::byte> taken = std::move(account.held.front());
+    while (!account.held.empty() &&
+           (account.held.front().latest <= now || account.bucket.take(rate, now))) {
+      Held taken = std::move(account.held.front());
       account.held.pop_front();
       --holding_;
-      deliver_(taken);
+      deliver_(taken.request);
     }
     if (!account.held.empty()) {
-      next = std::min(next, account.bucket.next(rate));
+      next = std::min(next, next_turn(account));
     }
   }
   timer_.arm(next);

@@ -40,7 +40,8 @@ timespec chosen_time(int which, int now_bit, const timespec& wanted) {
 
 Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
            RootFolder::Texts texts)
-    : replies_(counters_),
+    : accounts_(users),
+      replies_(counters_),
       parking_(loop, users, replies_, longest_park()),
       locks_(parking_, replies_),
       files_(users),
@@ -169,7 +170,7 @@ void Tree::reply_attr(Request request, Node node) {
 }
 
 // chmod, chown, utimes and truncate. The kernel has checked that the caller may.
-Status Tree::change(Node node, const struct stat& wanted, int which) {
+Status Tree::change(Node node, const struct stat& wanted, int which, uid_t by) {
   const FileType type = folder(node).type(node);
   if ((which & FUSE_SET_ATTR_SIZE) != 0 && type == FileType::mapped) {
     return fail(EPERM, "a mapped file keeps its size");
@@ -198,11 +199,19 @@ Status Tree::change(Node node, const struct stat& wanted, int which) {
     data.modified = chosen_time(which, FUSE_SET_ATTR_MTIME_NOW, wanted.st_mtim);
   }
   data.changed = wall_clock_now();
-  metas_.set(folder(node).lasting(node), std::move(data));
+  return keep(node, std::move(data), by);
+}
+
+Status Tree::keep(Node node, Meta meta, uid_t by) {
+  auto charge = accounts_.charge(by, registry::Resource::bytes, MetaStore::bytes_of(meta));
+  if (!charge) {
+    return std::unexpected(charge.error());
+  }
+  metas_.set(folder(node).lasting(node), std::move(meta), std::move(*charge));
   return {};
 }
 
-Status Tree::set_acl(Node node, std::span<const std::byte> bytes) {
+Status Tree::set_acl(Node node, std::span<const std::byte> bytes, uid_t by) {
   auto acl = parse_acl(bytes);
   if (!acl) {
     return std::unexpected(acl.error());
@@ -211,8 +220,7 @@ Status Tree::set_acl(Node node, std::span<const std::byte> bytes) {
   data.mode = apply_acl(*acl, data.mode);
   data.acl = std::move(*acl);
   data.changed = wall_clock_now();
-  metas_.set(folder(node).lasting(node), std::move(data));
-  return {};
+  return keep(node, std::move(data), by);
 }
 
 void Tree::open(Request request, Node node, int flags) {

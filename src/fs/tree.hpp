@@ -64,10 +64,13 @@ class Tree {
   [[nodiscard]] double timeout(Node node);
   void reply_entry(Request request, Node node);
   void reply_attr(Request request, Node node);
-  Status change(Node node, const struct stat& wanted, int which);
-  Status set_acl(Node node, std::span<const std::byte> bytes);
+  Status change(Node node, const struct stat& wanted, int which, uid_t by);
+  Status set_acl(Node node, std::span<const std::byte> bytes, uid_t by);
+  // Keeps changed metadata, charged to whoever changed it.
+  Status keep(Node node, Meta meta, uid_t by);
   void open(Request request, Node node, int flags);
 
+  registry::Users& accounts_;
   RequestCounters counters_;
   Replies replies_;
   MetaStore metas_;

@@ -64,15 +64,16 @@ std::optional<Node> UsersFolder::child(Node parent, std::string_view name) {
   return Node{Kind::user, *uid, directory};
 }
 
-std::vector<Child> UsersFolder::children(Node parent) const {
+std::optional<Entry> UsersFolder::child_from(Node parent, std::uint64_t cookie) {
   if (parent.kind == Kind::user) {
-    return list_files(kFiles, parent);
+    return file_from(kFiles, parent, cookie);
   }
-  std::vector<Child> children;
-  for (const uid_t uid : users_.known()) {
-    children.push_back({fmt::format("{}", uid), Node{Kind::user, uid, directory}});
+  const auto uid = users_.known_from(cookie);
+  if (!uid) {
+    return std::nullopt;
   }
-  return children;
+  return Entry{{fmt::format("{}", *uid), Node{Kind::user, *uid, directory}},
+               std::uint64_t{*uid} + 1};
 }
 
 Result<std::string> UsersFolder::value(Node file) {

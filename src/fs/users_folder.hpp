@@ -18,7 +18,7 @@ class UsersFolder : public Folder {
   [[nodiscard]] Meta defaults(Node node) const override;
   [[nodiscard]] std::uint64_t mapped_size(Node node) const override;
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
-  [[nodiscard]] std::vector<Child> children(Node directory) const override;
+  [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
   Result<std::string> value(Node file) override;
   Status set_value(Node file, std::string_view text) override;
   void open(Request request, Node node, int flags) override;

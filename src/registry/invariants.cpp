@@ -162,10 +162,10 @@ std::string Registry::check_charges() const {
   std::map<uid_t, std::uint64_t> names;
   std::map<uid_t, std::uint64_t> flows;
   for (const auto& [id, record] : names_) {
-    ++names[record.name.owner];
+    ++names[record.charge.uid()];
   }
   for (const auto& [id, record] : aliases_) {
-    ++names[record.alias.owner];
+    ++names[record.charge.uid()];
   }
   for (const auto& [id, record] : ends_) {
     ++flows[record.end.opener.uid];

@@ -40,25 +40,35 @@ Status Registry::check_new_name(std::string_view name) const {
 
 Result<NameId> Registry::create_name(std::string_view name, Opener who,
                                      const NameSettings& settings) {
+  return add_name(name, who.uid, who.uid, settings);
+}
+
+Result<NameId> Registry::declare_name(std::string_view name, uid_t owner,
+                                      const NameSettings& settings) {
+  return add_name(name, owner, 0, settings);
+}
+
+Result<NameId> Registry::add_name(std::string_view name, uid_t owner, uid_t payer,
+                                  const NameSettings& settings) {
   if (const Status valid = check_new_name(name); !valid) {
     return std::unexpected(valid.error());
   }
   if (index_.contains(name)) {
     return fail(EEXIST, "name");
   }
-  Result<Charge> charge = users_.charge(who.uid, Resource::names, 1);
+  Result<Charge> charge = users_.charge(payer, Resource::names, 1);
   if (!charge) {
     return std::unexpected(charge.error());
   }
   const NameId id{next_name_++};
-  NameRecord record{.name = {id, std::string(name), who.uid, settings, {}},
+  NameRecord record{.name = {id, std::string(name), owner, settings, {}},
                     .servers = {},
-                    .clients = WaitingClients(who.uid, settings.backlog),
+                    .clients = WaitingClients(owner, settings.backlog),
                     .charge = std::move(*charge)};
   record.servers.set_balance(settings.balance);
   names_.emplace(id, std::move(record));
   index_.emplace(name, id);
-  publish(EventKind::name_created, path_of_name(name), who.uid);
+  publish(EventKind::name_created, path_of_name(name), owner);
   return id;
 }
 

@@ -50,14 +50,30 @@ const End* Registry::find_end(FlowId flow) const {
   return record == ends_.end() ? nullptr : &record->second.end;
 }
 
+std::optional<Registry::Entry> Registry::entry_from(NameId first) const {
+  const auto name = names_.lower_bound(first);
+  const auto alias = aliases_.lower_bound(first);
+  if (alias != aliases_.end() && (name == names_.end() || alias->first < name->first)) {
+    return Entry{alias->second.alias.name, alias->first, true};
+  }
+  if (name == names_.end()) {
+    return std::nullopt;
+  }
+  return Entry{name->second.name.name, name->first, false};
+}
+
 std::vector<FlowId> Registry::ends() const {
   std::vector<FlowId> flows;
   flows.reserve(ends_.size());
   for (const auto& [flow, record] : ends_) {
     flows.push_back(flow);
   }
-  std::ranges::sort(flows);
   return flows;
+}
+
+std::optional<FlowId> Registry::end_from(FlowId first) const {
+  const auto end = ends_.lower_bound(first);
+  return end == ends_.end() ? std::nullopt : std::optional(end->first);
 }
 
 std::size_t Registry::end_count() const { return ends_.size(); }

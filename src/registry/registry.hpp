@@ -57,7 +57,7 @@ struct NameStats {
 struct Name {
   NameId id{};
   std::string name;
-  uid_t owner = 0;  // who is charged; chown of the directory does not move the charge
+  uid_t owner = 0;  // made it, or whom the configuration names; chown changes nothing here
   NameSettings settings;
   NameStats stats;
 };
@@ -94,6 +94,8 @@ class Registry {
 
   // EINVAL bad characters; ENAMETOOLONG; EEXIST; EDQUOT; ENFILE.
   Result<NameId> create_name(std::string_view name, Opener who, const NameSettings& settings = {});
+  // A name of the configuration: `owner` owns it, and root is charged. Errors as create_name.
+  Result<NameId> declare_name(std::string_view name, uid_t owner, const NameSettings& settings);
   // `target` is any symlink text of 1 to 4095 bytes. Errors as create_name.
   Result<NameId> create_alias(std::string_view name, std::string_view target, Opener who);
   // ENOENT; ENOTDIR for an alias; EBUSY while a server waits or a flow of the name is alive.
@@ -118,6 +120,8 @@ class Registry {
     bool is_alias;
   };
   [[nodiscard]] std::vector<Entry> list() const;
+  // The name or alias with the smallest id that is `first` or greater: for listing in parts.
+  [[nodiscard]] std::optional<Entry> entry_from(NameId first) const;
 
   // Settings are checked where they are parsed; here they take effect. A larger backlog admits
   // waiting clients; a new dial_timeout holds for later dials, as do mtu, depth and qos for later
@@ -152,6 +156,8 @@ class Registry {
 
   [[nodiscard]] const End* find_end(FlowId flow) const;
   [[nodiscard]] std::vector<FlowId> ends() const;  // ascending
+  // The end with the smallest id that is `first` or greater.
+  [[nodiscard]] std::optional<FlowId> end_from(FlowId first) const;
   [[nodiscard]] std::size_t end_count() const;
 
   // --- time and effects ----------------------------------------------------------------------
@@ -182,6 +188,8 @@ class Registry {
 
   // names.cpp
   [[nodiscard]] Status check_new_name(std::string_view name) const;
+  Result<NameId> add_name(std::string_view name, uid_t owner, uid_t payer,
+                          const NameSettings& settings);
   void set_text(NameId id, std::string_view text);
 
   // ends.cpp
@@ -207,9 +215,9 @@ class Registry {
 
   Users& users_;
   std::map<std::string, NameId, std::less<>> index_;  // names and aliases
-  std::unordered_map<NameId, NameRecord> names_;
-  std::unordered_map<NameId, AliasRecord> aliases_;
-  std::unordered_map<FlowId, EndRecord> ends_;
+  std::map<NameId, NameRecord> names_;
+  std::map<NameId, AliasRecord> aliases_;
+  std::map<FlowId, EndRecord> ends_;
   std::set<std::pair<Instant, FlowId>> deadlines_;  // of waiting clients; kNever is not kept
   std::vector<Effect> effects_;
   std::uint64_t next_name_ = 1;

@@ -2,6 +2,7 @@
 #include "registry/users.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace flowfs::registry {
@@ -135,6 +136,13 @@ std::vector<uid_t> Users::known() const {
     uids.push_back(uid);
   }
   return uids;
+}
+
+std::optional<uid_t> Users::known_from(std::uint64_t first) const {
+  const auto account = first > std::numeric_limits<uid_t>::max()
+                           ? accounts_.end()
+                           : accounts_.lower_bound(static_cast<uid_t>(first));
+  return account == accounts_.end() ? std::nullopt : std::optional(account->first);
 }
 
 bool Users::is_known(uid_t uid) const { return accounts_.contains(uid); }

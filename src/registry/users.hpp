@@ -79,6 +79,8 @@ class Users {
 
   // Every uid that ever had a charge or an override, ascending.
   [[nodiscard]] std::vector<uid_t> known() const;
+  // The smallest of them that is `first` or greater.
+  [[nodiscard]] std::optional<uid_t> known_from(std::uint64_t first) const;
   [[nodiscard]] bool is_known(uid_t uid) const;
 
  private:

@@ -54,7 +54,14 @@ class ThrottleTest : public testing::Test {
 
   std::unique_ptr<Loop> loop_ = std::move(*Loop::create());
   std::vector<std::uint64_t> delivered_;
-  Throttle throttle_{*loop_, kRate, [this](std::span<std::byte> bytes) { deliver(bytes); }};
+  registry::Users users_{registry::Users::Config::defaults()};
+  std::vector<int> refused_;
+  Throttle throttle_{*loop_,
+                     users_,
+                     kRate,
+                     Micros::max(),
+                     [this](std::span<std::byte> bytes) { deliver(bytes); },
+                     [this](std::span<const std::byte>, int error) { refused_.push_back(error); }};
 };
 
 TEST_F(ThrottleTest, delivers_all_in_order_though_not_at_once) {
@@ -103,6 +110,33 @@ TEST_F(ThrottleTest, delivers_an_interrupted_request_at_once_behind_its_interrup
   std::vector<std::byte> bytes = interrupt(40);
   throttle_.admit(bytes);
   EXPECT_EQ(delivered_, (std::vector<std::uint64_t>{41, 40}));
+}
+
+TEST_F(ThrottleTest, charges_what_it_holds_and_refuses_what_may_not_be_held) {
+  throttle_.set_rate(kSlow);
+  users_.set_limit(kAlice, registry::Resource::held, 3);
+  for (std::uint64_t i = 1; i <= 10; ++i) {
+    ask(FUSE_WRITE, kAlice, i);
+  }
+  EXPECT_EQ(users_.used(kAlice, registry::Resource::held), 3U);
+  EXPECT_EQ(users_.used(kAlice, registry::Resource::bytes), 3 * sizeof(fuse_in_header));
+  EXPECT_EQ(refused_, std::vector<int>(10 - 3 - delivered_.size(), EDQUOT));
+  throttle_.set_rate(kRate);
+  serve_until(10 - refused_.size());
+  EXPECT_EQ(users_.used(kAlice, registry::Resource::held), 0U);
+  EXPECT_EQ(users_.used(kAlice, registry::Resource::bytes), 0U);
+}
+
+TEST_F(ThrottleTest, delivers_in_time_whatever_the_rate) {
+  Throttle impatient(
+      *loop_, users_, kSlow, Micros(1000), [this](std::span<std::byte> bytes) { deliver(bytes); },
+      [](std::span<const std::byte>, int) {});
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    std::vector<std::byte> bytes = request(FUSE_WRITE, kAlice, i);
+    impatient.admit(bytes);
+  }
+  serve_until(100);
+  EXPECT_EQ(delivered_.back(), 100U);
 }
 
 TEST_F(ThrottleTest, holds_back_nothing_without_a_rate) {
