@@ -6,10 +6,15 @@
 #include <algorithm>
 
 namespace flowfs::fs {
+namespace {
+
+constexpr std::size_t kLongestValue = 4096;
+
+}  // namespace
 
 void AttributeFile::read(Request request, std::size_t size, const Transfer& transfer) {
   if (transfer.offset == 0) {
-    auto value = folder_.exists(node()) ? folder_.value(node()) : fail(ESTALE);
+    auto value = folder_.exists(node()) ? folder_.value(node(), request.uid()) : fail(ESTALE);
     if (!value) {
       replies_.error(request, value.error().error);
       return;
@@ -26,12 +31,19 @@ void AttributeFile::write(Request request, std::span<const std::byte> data,
     replies_.error(request, ESTALE);
     return;
   }
-  if (transfer.offset != 0 && (transfer.flags & O_APPEND) == 0) {
+  const std::string_view text(reinterpret_cast<const char*>(data.data()), data.size());
+  const bool goes_on = transfer.offset != 0 && transfer.offset == write_end_ &&
+                       (transfer.flags & O_APPEND) == 0 && folder_.has_lines(node());
+  if (!goes_on) {
+    written_.clear();
+  }
+  write_end_ = transfer.offset + data.size();
+  if (written_.size() + text.size() > kLongestValue) {
     replies_.error(request, EINVAL);
     return;
   }
-  const auto* text = reinterpret_cast<const char*>(data.data());
-  const Status status = folder_.set_value(node(), {text, data.size()});
+  written_ += text;
+  const Status status = folder_.set_value(node(), written_);
   if (!status) {
     replies_.error(request, status.error().error);
     return;

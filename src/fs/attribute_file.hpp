@@ -16,13 +16,17 @@ class AttributeFile : public File {
 
   // Offset 0 takes the snapshot; later offsets continue it.
   void read(Request request, std::size_t size, const Transfer& transfer) override;
-  // EINVAL at any offset but 0 (O_APPEND: offsets mean nothing), and for values that do not parse.
+  // Sets the whole value; offsets mean nothing, as in sysfs. But a value of several lines may come
+  // in several writes, one behind the other (as the shell's printf sends it): then each sets all
+  // that came so far.
   void write(Request request, std::span<const std::byte> data, const Transfer& transfer) override;
   [[nodiscard]] bool has_locks() const override { return true; }
 
  private:
   Folder& folder_;
   std::string snapshot_;
+  std::string written_;  // of a value of several lines
+  std::uint64_t write_end_ = 0;
 };
 
 }  // namespace flowfs::fs

@@ -101,6 +101,12 @@ void Ends::open_end(Request request, Node node, int flags, registry::NameId name
   const auto who = request.opener();
   const bool nonblock = (flags & O_NONBLOCK) != 0;
   const Instant now = Clock::now();
+  // First: an open that fails after it was paired would cost the other end its flow.
+  auto descriptor = files_.reserve(who.uid);
+  if (!descriptor) {
+    replies_.error(request, descriptor.error().error);
+    return;
+  }
   const auto id = side == flow::Side::client
                       ? registry_.open_dial(name, who, rights_of(flags), nonblock, now)
                       : registry_.open_accept(name, who, rights_of(flags), now);
@@ -121,10 +127,13 @@ void Ends::open_end(Request request, Node node, int flags, registry::NameId name
   const registry::End* state = registry_.find_end(*id);
   if (state->state == registry::FlowState::allocated) {
     connect(end, state->peer);
-    finish_open(end, request, node, flags);
+    finish_open(end, request, node, flags, std::move(*descriptor));
   } else if (nonblock) {
-    finish_open(end, request, node, flags);
-  } else if (!parking_.park(end.opening, {.request = request, .node = node, .flags = flags})) {
+    finish_open(end, request, node, flags, std::move(*descriptor));
+  } else if (!parking_.park(end.opening, {.request = request,
+                                          .node = node,
+                                          .flags = flags,
+                                          .descriptor = std::move(*descriptor)})) {
     release(*id);
   }
   drain_effects();
@@ -148,18 +157,13 @@ void Ends::open_data(Request request, Node node, int flags, registry::FlowId id)
   }
 }
 
-void Ends::finish_open(End& end, Request request, Node node, int flags) {
-  const registry::FlowId id = end.id;
-  auto file = files_.add(std::make_unique<MessageFile>(*this, replies_, node, flags, id, true),
-                         request.uid());
-  if (!file) {
-    replies_.error(request, file.error().error);
-    release(id);
-    return;
-  }
-  end.files.push_back(static_cast<MessageFile*>(*file));
-  if (!reply_open(request, *file, OpenMode::message)) {
-    files_.remove(*file);  // releases the end with its owner
+void Ends::finish_open(End& end, Request request, Node node, int flags,
+                       registry::Charge descriptor) {
+  File* file = files_.add(std::make_unique<MessageFile>(*this, replies_, node, flags, end.id, true),
+                          std::move(descriptor));
+  end.files.push_back(static_cast<MessageFile*>(file));
+  if (!reply_open(request, file, OpenMode::message)) {
+    files_.remove(file);  // releases the end with its owner
   }
 }
 
@@ -276,8 +280,9 @@ void Ends::drain_effects() {
         case registry::Effect::Kind::established:
           if (End* end = find(effect.flow); end != nullptr) {
             if (!end->opening.empty()) {
-              const Parked parked = end->opening.take_front();
-              finish_open(*end, parked.request, parked.node, parked.flags);
+              Parked parked = end->opening.take_front();
+              finish_open(*end, parked.request, parked.node, parked.flags,
+                          std::move(parked.descriptor));
             } else {
               notify(*end);
             }

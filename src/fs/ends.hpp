@@ -135,9 +135,10 @@ class Ends {
   unsigned ready(MessageFile& file);
   void closed(MessageFile& file);
 
-  void finish_open(End& end, Request request, Node node, int flags);
+  // The end may be gone afterwards, where its opener is.
+  void finish_open(End& end, Request request, Node node, int flags, registry::Charge descriptor);
   void connect(End& end, registry::FlowId peer_id);
-  void release(registry::FlowId id);
+  void release(registry::FlowId id);  // the End is gone afterwards
   void failed(registry::FlowId id, int error);
   // The errno that keeps `end` from moving data: 0 none, EAGAIN while it is pending.
   [[nodiscard]] int obstacle(const End& end) const;

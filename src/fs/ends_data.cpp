@@ -33,6 +33,16 @@ int to_errno(flow::WriteOutcome outcome) {
   return EPROTO;
 }
 
+void add_sent(registry::NameStats& stats, flow::Side from, flow::Seen sent) {
+  if (from == flow::Side::client) {
+    stats.messages_from_client += sent.messages;
+    stats.bytes_from_client += sent.bytes;
+  } else {
+    stats.messages_to_client += sent.messages;
+    stats.bytes_to_client += sent.bytes;
+  }
+}
+
 bool may_read(int flags) { return (flags & O_ACCMODE) != O_WRONLY; }
 bool may_write(int flags) { return (flags & O_ACCMODE) != O_RDONLY; }
 
@@ -229,23 +239,24 @@ int Ends::try_write(End& end, std::span<const std::byte> data) {
 }
 
 void Ends::count(const End& end, std::size_t bytes) {
-  registry::NameStats& stats = registry_.stats(end.flow->name);
-  if (end.side == flow::Side::client) {
-    ++stats.messages_from_client;
-    stats.bytes_from_client += bytes;
-  } else {
-    ++stats.messages_to_client;
-    stats.bytes_to_client += bytes;
-  }
+  add_sent(registry_.stats(end.flow->name), end.side, {.messages = 1, .bytes = bytes});
 }
 
-// Gives back the charge for what the channel no longer holds.
+// After whatever may have moved messages: what `from` sent is charged as the channel holds it, and
+// its name counts what the daemon saw of a mapped sender. What has come out of a lane is there
+// already and is charged over any quota.
 void Ends::settle(Flow& flow, flow::Side from) {
   std::uint64_t& charged = flow.charged_bytes[index(from)];
   const std::uint64_t held = flow.channel.queued_bytes(from);
   if (held < charged) {
     users_.subtract(flow.openers[index(from)].uid, registry::Resource::bytes, charged - held);
-    charged = held;
+  } else {
+    users_.add_unchecked(flow.openers[index(from)].uid, registry::Resource::bytes, held - charged);
+  }
+  charged = held;
+  const flow::Seen seen = flow.channel.take_seen(from);
+  if (seen.messages != 0) {
+    add_sent(registry_.stats(flow.name), from, seen);
   }
 }
 
@@ -302,6 +313,8 @@ void Ends::pump(Flow& flow, flow::Side from) {
   if (sender != nullptr) {
     wait_for_mapped_peer(*sender);
   }
+  settle(flow, from);
+  settle(flow, flow::other(from));
 }
 
 void Ends::pump_both(Flow& flow) {
@@ -344,12 +357,12 @@ unsigned Ends::ready(MessageFile& file) {
   if (may_read(file.flags()) && channel.readable(end->side)) {
     events |= POLLIN | POLLRDNORM;
   }
-  if (may_write(file.flags())) {
-    if (channel.writable(end->side)) {
-      events |= POLLOUT | POLLWRNORM;
-    } else {
-      end->wants_room = true;
-    }
+  // A descriptor that only receives is "writable" too: POLLOUT is how a pending open says that it
+  // is up, and a write to it would fail at once.
+  if (!may_write(file.flags()) || channel.writable(end->side)) {
+    events |= POLLOUT | POLLWRNORM;
+  } else {
+    end->wants_room = true;
   }
   if (channel.is_closed(flow::other(end->side))) {
     events |= POLLHUP;

@@ -18,12 +18,19 @@ class FileTable {
 
   // Takes `file` for `uid`, which is charged a descriptor. EDQUOT, ENFILE.
   Result<File*> add(std::unique_ptr<File> file, uid_t uid) {
-    auto charge = users_.charge(uid, registry::Resource::descriptors, 1);
+    auto charge = reserve(uid);
     if (!charge) {
       return std::unexpected(charge.error());
     }
+    return add(std::move(file), std::move(*charge));
+  }
+  // In two steps, where there must be a place before there is a file. EDQUOT, ENFILE.
+  Result<registry::Charge> reserve(uid_t uid) {
+    return users_.charge(uid, registry::Resource::descriptors, 1);
+  }
+  File* add(std::unique_ptr<File> file, registry::Charge charge) {
     File* kept = file.get();
-    kept->keep(std::move(*charge));
+    kept->keep(std::move(charge));
     files_.emplace(kept, std::move(file));
     return kept;
   }

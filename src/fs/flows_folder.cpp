@@ -143,7 +143,7 @@ std::optional<Entry> FlowsFolder::child_from(Node parent, std::uint64_t cookie) 
   return Entry{{fmt::format("{}", number), Node{Kind::flow, number, directory}}, number + 1};
 }
 
-Result<std::string> FlowsFolder::value(Node file) {
+Result<std::string> FlowsFolder::value(Node file, uid_t /*by*/) {
   const End& end = *ends_.find(id_of(file));
   switch (file.file) {
     case state:

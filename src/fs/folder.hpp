@@ -62,8 +62,12 @@ class Folder {
   [[nodiscard]] virtual std::string target(Node /*link*/) const { return {}; }
 
   // Attribute files. `value` is what a read at offset 0 sees.
-  virtual Result<std::string> value(Node file) = 0;
+  // `by` asks: what is costly to tell may be told a little late to everybody but root.
+  virtual Result<std::string> value(Node file, uid_t by) = 0;
   virtual Status set_value(Node /*file*/, std::string_view /*text*/) { return fail(EACCES); }
+
+  // Whether the value is of several lines, `key value` each.
+  [[nodiscard]] virtual bool has_lines(Node /*file*/) const { return false; }
 
   // Message, stream and mapped files: answers the request, or parks it.
   virtual void open(Request request, Node node, int flags) = 0;

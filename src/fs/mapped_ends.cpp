@@ -23,7 +23,10 @@ SegmentNode::SegmentNode(MappedEnds& owner, const Flow& flow, flow::Side side)
   owner_.nodes_.emplace(serial_, this);
 }
 
-SegmentNode::~SegmentNode() { owner_.nodes_.erase(serial_); }
+SegmentNode::~SegmentNode() {
+  owner_.nodes_.erase(serial_);
+  owner_.sweep_.arm(Clock::now());  // its end's status slot goes a moment later
+}
 
 registry::FlowId SegmentNode::end_of(View view) const {
   return flow_.ends[index(view == View::tx ? side_ : flow::other(side_))];
@@ -32,7 +35,12 @@ registry::FlowId SegmentNode::end_of(View view) const {
 // --- MappedFile
 // ------------------------------------------------------------------------------------
 
-MappedFile::~MappedFile() { detach(); }
+MappedFile::~MappedFile() {
+  detach();
+  if (status_of_) {
+    mapped_.status_closed(*status_of_);
+  }
+}
 
 void MappedFile::ioctl(Request request, unsigned command, std::span<const std::byte> /*in*/,
                        std::size_t out_size) {
@@ -74,7 +82,12 @@ void MappedFile::detach() {
 
 MappedEnds::MappedEnds(Loop& loop, registry::Users& users, Ends& ends, FileTable& files,
                        Replies& replies)
-    : loop_(loop), users_(users), ends_(ends), files_(files), replies_(replies) {}
+    : loop_(loop),
+      users_(users),
+      ends_(ends),
+      files_(files),
+      replies_(replies),
+      sweep_(loop.timer([this] { drop_unused_statuses(); })) {}
 
 MappedEnds::~MappedEnds() = default;
 
@@ -123,9 +136,16 @@ Result<pool::StatusFile*> MappedEnds::status_of(uid_t uid) {
     if (!file) {
       return std::unexpected(file.error());
     }
-    status = std::make_unique<UserStatus>(UserStatus{std::move(*file), {}});
+    status = std::make_unique<UserStatus>(UserStatus{std::move(*file), {}, 0});
   }
   return &status->file;
+}
+
+// A uid that maps nothing any more costs nothing.
+void MappedEnds::drop_unused_statuses() {
+  std::erase_if(statuses_, [](const auto& entry) {
+    return entry.second->file.in_use() == 0 && entry.second->opens == 0;
+  });
 }
 
 // Both segments of a flow, paid for by whoever asks first.
@@ -160,6 +180,9 @@ Status MappedEnds::make_segments(Flow& flow, uid_t payer) {
                                .status = ends_.find(id) != nullptr ? *status : nullptr};
   }
   if (Status made = flow.channel.make_segments(setup); !made) {
+    if (!flow.channel.has_segments()) {
+      flow.segment_charge.reset();
+    }
     return made;
   }
   ends_.show_states(flow);
@@ -235,8 +258,15 @@ void MappedEnds::open_status(Request request, Node node, uid_t uid, int flags) {
     }
     backing = std::move(*added);
   }
-  reply_mapped(request, std::make_unique<MappedFile>(*this, replies_, node, flags, std::nullopt),
-               backing.id());
+  auto file = std::make_unique<MappedFile>(*this, replies_, node, flags, std::nullopt);
+  file->shows_status_of(uid);
+  ++statuses_[uid]->opens;
+  reply_mapped(request, std::move(file), backing.id());
+}
+
+void MappedEnds::status_closed(uid_t uid) {
+  --statuses_[uid]->opens;
+  sweep_.arm(Clock::now());
 }
 
 void MappedEnds::reply_mapped(Request request, std::unique_ptr<MappedFile> file, int backing) {

@@ -59,6 +59,8 @@ class MappedFile : public File {
   // next one of the same owner says that the owner has gone, even where a forked child keeps the
   // file open.
   void flush(Request request, std::uint64_t lock_owner) override;
+  // This is users/UID/status.
+  void shows_status_of(uid_t uid) { status_of_ = uid; }
 
  private:
   void detach();
@@ -67,6 +69,7 @@ class MappedFile : public File {
   std::optional<registry::FlowId> transmitter_;  // the end of this tx
   bool attached_ = false;
   std::optional<std::uint64_t> lock_owner_;
+  std::optional<uid_t> status_of_;
 };
 
 class MappedEnds {
@@ -99,11 +102,14 @@ class MappedEnds {
   void reply_mapped(Request request, std::unique_ptr<MappedFile> file, int backing);
   Result<flowfs_attach> attach(registry::FlowId id);
   void detach(registry::FlowId id);
+  void status_closed(uid_t uid);
+  void drop_unused_statuses();
   SegmentNode& segment_node(Flow& flow, flow::Side side);
 
   struct UserStatus {
     pool::StatusFile file;
     Backing backing;
+    std::size_t opens = 0;  // of users/UID/status
   };
 
   Loop& loop_;
@@ -116,6 +122,7 @@ class MappedEnds {
   std::unordered_map<std::uint64_t, SegmentNode*> nodes_;
   std::uint64_t next_serial_ = 1;
   std::map<uid_t, std::unique_ptr<UserStatus>> statuses_;
+  Loop::Timer sweep_;
 };
 
 }  // namespace flowfs::fs

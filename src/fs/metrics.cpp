@@ -2,6 +2,7 @@
 #include "fs/metrics.hpp"
 
 #include <cstring>
+#include <vector>
 
 #include "base/counters.hpp"
 
@@ -49,12 +50,16 @@ void add_names(MetricsText& text, const registry::Registry& registry) {
       {"flowfs_name_to_client_messages_total", "Messages that servers sent.", Type::counter,
        &registry::NameStats::messages_to_client},
   };
+  std::vector<const registry::Name*> names;
+  for (const registry::Registry::Entry& entry : registry.list()) {
+    if (const registry::Name* name = registry.find_name(entry.id); name != nullptr) {
+      names.push_back(name);
+    }
+  }
   for (const Column& column : kColumns) {
     text.family(column.name, column.help, column.type);
-    for (const registry::Registry::Entry& entry : registry.list()) {
-      if (const registry::Name* name = registry.find_name(entry.id); name != nullptr) {
-        text.sample(column.name, {{"name", name->name}}, name->stats.*column.field);
-      }
+    for (const registry::Name* name : names) {
+      text.sample(column.name, {{"name", name->name}}, name->stats.*column.field);
     }
   }
 }

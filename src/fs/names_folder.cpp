@@ -212,7 +212,7 @@ std::string NamesFolder::target(Node link) const {
   return registry_.find_alias(id_of(link))->target;
 }
 
-Result<std::string> NamesFolder::value(Node file) {
+Result<std::string> NamesFolder::value(Node file, uid_t /*by*/) {
   const registry::Name& name = *registry_.find_name(id_of(file));
   switch (file.file) {
     case backlog:
@@ -242,6 +242,8 @@ Status NamesFolder::set_value(Node file, std::string_view text) {
   ends_.drain_effects();
   return {};
 }
+
+bool NamesFolder::has_lines(Node file) const { return file.file == qos; }
 
 void NamesFolder::open(Request request, Node node, int flags) {
   const auto side = node.file == dial ? flow::Side::client : flow::Side::server;

@@ -25,8 +25,9 @@ class NamesFolder : public Folder {
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
   [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
   [[nodiscard]] std::string target(Node link) const override;
-  Result<std::string> value(Node file) override;
+  Result<std::string> value(Node file, uid_t by) override;
   Status set_value(Node file, std::string_view text) override;
+  [[nodiscard]] bool has_lines(Node file) const override;
   void open(Request request, Node node, int flags) override;
   Result<Node> make_directory(Node directory, std::string_view name, mode_t mode,
                               registry::Opener who) override;

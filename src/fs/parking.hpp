@@ -37,6 +37,7 @@ struct Parked {
   Node node{};                    // open: what is opened
   int flags = 0;                  // open: how
   registry::Charge bytes{};       // write: for `data`
+  registry::Charge descriptor{};  // open: for the file it will make
   int late_error = EINTR;         // the answer at the deadline
 
   // Set by Parking.

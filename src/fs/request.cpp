@@ -5,10 +5,10 @@ namespace flowfs::fs {
 
 std::string_view to_string(Op op) {
   static constexpr std::array<std::string_view, kOps> kNames{
-      "lookup",      "getattr", "setattr", "readlink", "mknod",    "mkdir",     "unlink",
-      "rmdir",       "symlink", "rename",  "link",     "open",     "read",      "write",
-      "flush",       "release", "opendir", "readdir",  "setxattr", "getxattr",  "listxattr",
-      "removexattr", "create",  "lock",    "ioctl",    "poll",     "fallocate", "lseek"};
+      "lookup",      "getattr", "setattr", "readlink", "mknod",    "mkdir",    "unlink",
+      "rmdir",       "symlink", "rename",  "link",     "open",     "read",     "write",
+      "flush",       "release", "opendir", "readdir",  "setxattr", "getxattr", "listxattr",
+      "removexattr", "create",  "lock",    "ioctl",    "poll"};
   return kNames.at(static_cast<std::size_t>(op));
 }
 

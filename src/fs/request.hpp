@@ -41,8 +41,6 @@ enum class Op : std::uint8_t {
   lock,
   ioctl,
   poll,
-  fallocate,
-  lseek,
   count,
 };
 inline constexpr std::size_t kOps = static_cast<std::size_t>(Op::count);

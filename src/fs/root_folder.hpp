@@ -24,16 +24,20 @@ class RootFolder : public Folder {
   [[nodiscard]] Meta defaults(Node node) const override;
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
   [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
-  Result<std::string> value(Node file) override;
+  Result<std::string> value(Node file, uid_t by) override;
   void open(Request request, Node node, int flags) override;
 
  private:
+  std::string metrics_text(uid_t by);
+
   EventLog& events_;
   FileTable& files_;
   Parking& parking_;
   Replies& replies_;
   Texts texts_;
   timespec mounted_;
+  std::string metrics_;
+  Instant metrics_good_until_{};
 };
 
 }  // namespace flowfs::fs

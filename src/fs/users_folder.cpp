@@ -76,7 +76,7 @@ std::optional<Entry> UsersFolder::child_from(Node parent, std::uint64_t cookie) 
                std::uint64_t{*uid} + 1};
 }
 
-Result<std::string> UsersFolder::value(Node file) {
+Result<std::string> UsersFolder::value(Node file, uid_t /*by*/) {
   const uid_t uid = uid_of(file);
   std::string text;
   for (std::size_t i = 0; i < registry::kResources; ++i) {
@@ -115,6 +115,8 @@ Status UsersFolder::set_value(Node file, std::string_view text) {
 }
 
 std::uint64_t UsersFolder::mapped_size(Node /*node*/) const { return MappedEnds::status_bytes(); }
+
+bool UsersFolder::has_lines(Node file) const { return file.file == limits; }
 
 void UsersFolder::open(Request request, Node node, int flags) {
   mapped_.open_status(request, node, uid_of(node), flags);

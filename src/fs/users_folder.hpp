@@ -19,8 +19,9 @@ class UsersFolder : public Folder {
   [[nodiscard]] std::uint64_t mapped_size(Node node) const override;
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
   [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
-  Result<std::string> value(Node file) override;
+  Result<std::string> value(Node file, uid_t by) override;
   Status set_value(Node file, std::string_view text) override;
+  [[nodiscard]] bool has_lines(Node file) const override;
   void open(Request request, Node node, int flags) override;
 
  private:
