@@ -90,6 +90,9 @@ void Channel::shutdown_write(Side side) {
 
 void Channel::shutdown_read(Side side) {
   Direction& direction = from(other(side));
+  if (direction.reader_open && mapped_ != nullptr) {
+    mapped_->drop_unread(side);
+  }
   direction.stats.drops += direction.queue.count();
   direction.queue.clear();
   if (std::exchange(direction.reader_open, false) && mapped_ != nullptr) {
@@ -132,6 +135,8 @@ bool Channel::writable(Side side) {
 std::size_t Channel::queued_bytes(Side side) const { return from(side).queue.payload_bytes(); }
 
 const DirectionStats& Channel::stats(Side side) const { return from(side).stats; }
+
+Seen Channel::take_seen(Side side) { return std::exchange(from(side).seen, {}); }
 
 bool Channel::has_room(const Direction& direction, std::size_t bytes) const {
   const std::size_t queued = direction.queue.payload_bytes();

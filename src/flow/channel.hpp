@@ -55,11 +55,20 @@ struct Limits {
   std::size_t depth_bytes = 1'048'576;
 };
 
+// messages = delivered + drops + what is still unread, of all that passes the daemon: what a mapped
+// end sends to a file is counted when the daemon takes or drops it, and what goes from one mapped
+// end to another never.
 struct DirectionStats {
   std::uint64_t messages = 0;
   std::uint64_t bytes = 0;
   std::uint64_t copies = 0;  // between the sender's commit and the receiver's view
   std::uint64_t drops = 0;   // sent, and never read: the receiver had gone, or would read no more
+};
+
+// Messages that mapped ends sent, as the daemon comes to see them.
+struct Seen {
+  std::uint64_t messages = 0;
+  std::uint64_t bytes = 0;
 };
 
 class Channel;
@@ -144,6 +153,9 @@ class Channel {
   // Private memory held for what `from` sent, but for one message that is being read from a lane.
   [[nodiscard]] std::size_t queued_bytes(Side from) const;
   [[nodiscard]] const DirectionStats& stats(Side from) const;
+  // What stats(from) has come to count since the last call that did not come through write() or
+  // passed().
+  [[nodiscard]] Seen take_seen(Side from);
   [[nodiscard]] const Limits& limits() const { return limits_; }
 
   // --- mapped mode -------------------------------------------------------------------------------
@@ -194,6 +206,13 @@ class Channel {
     bool writer_open = true;
     bool reader_open = true;
     DirectionStats stats;
+    Seen seen;  // not yet taken
+    void count_seen(std::size_t message_bytes) {
+      ++stats.messages;
+      stats.bytes += message_bytes;
+      ++seen.messages;
+      seen.bytes += message_bytes;
+    }
     void count(std::size_t message_bytes) {
       ++stats.messages;
       ++stats.copies;

@@ -202,7 +202,11 @@ void Mapped::consume(Side to, std::size_t bytes) {
   if (!lane.front.empty()) {
     return;
   }
-  channel_->from(other(to)).count(length);
+  Channel::Direction& direction = channel_->from(other(to));
+  ++direction.stats.copies;
+  if (lane.reader->position().hot >= lane.counted) {
+    direction.count_seen(length);
+  }
   const auto guard = this->guard();
   lane.reader->pop();
   if (lane.cursors->due(lane.reader->position())) {

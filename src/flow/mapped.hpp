@@ -17,6 +17,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -60,6 +61,8 @@ class Mapped {
   // The channel's own flags have changed: tell the ends that are mapped.
   void writer_closed(Side side);
   void reader_closed(Side side);
+  // Before reader_closed(): counts what the lane holds for `side` as dropped.
+  void drop_unread(Side side);
   // Neither direction of `side` is open any more.
   void closed(Side side);
 
@@ -72,6 +75,7 @@ class Mapped {
   struct Retired {
     pool::Segment segment;
     std::uint64_t lane_end;
+    std::uint64_t counted;  // as in Lane
   };
   struct End {
     EndIdentity identity;
@@ -94,6 +98,8 @@ class Mapped {
     std::optional<pool::LaneReader> reader;
     std::optional<pool::CursorPublisher> cursors;  // the reader's
     MessageQueue front;                            // at most one message
+    // Without a writer: the hot position before which every record is in the statistics.
+    std::uint64_t counted = 0;
   };
 
   Mapped(Channel& channel, const MappedSetup& setup, const pool::Geometry& geometry);
@@ -116,13 +122,17 @@ class Mapped {
   [[nodiscard]] flowfs_attach describe(Side side, const pool::Position& write,
                                        const pool::Position& read) const;
   void leave(Side side, std::optional<std::uint64_t>& lane_end, pool::Position& read);
-  bool take_back_sending(Side side);
-  bool take_back_receiving(Side side);
-  bool salvage_present(Side side, MessageQueue& into);
-  bool salvage_retired(Side reader_side, MessageQueue& into);
-  static bool salvage(pool::LaneReader& reader, MessageQueue& into);
   std::optional<std::uint64_t> lane_end_for_mapped_reader(Side from);
   [[nodiscard]] pool::Position cursors_of(Side reader) const;
+
+  // mapped_unread.cpp
+  using Visitor = std::function<void(const pool::LaneReader::Record&, bool counted)>;
+  bool take_back_sending(Side side);
+  bool take_back_receiving(Side side);
+  static Visitor salvage_into(MessageQueue& queue, Channel::Direction& direction);
+  bool visit_present(Side side, const Visitor& each);
+  bool visit_retired(Side reader_side, const Visitor& each);
+  static bool visit(pool::LaneReader& reader, std::uint64_t counted, const Visitor& each);
 
   // mapped.cpp
   pool::LaneReader::Outcome look(Side to, pool::LaneReader::Record& record);

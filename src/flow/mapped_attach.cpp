@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Changing hands: from file mode to mapped mode and back, direction by direction.
-#include <cstring>
 #include <utility>
 
 #include "flow/mapped.hpp"
@@ -90,6 +89,7 @@ Status Mapped::hand_over_sending(Side side, Position& start) {
     me.retired.reset();
   }
   start = lane.writer->position();
+  lane.counted = start.hot;
   lane.writer.reset();
   return {};
 }
@@ -118,6 +118,7 @@ Status Mapped::move_queue_into_lane(Side side, Position& start) {
     return fail(corrupt_ ? EPROTO : EAGAIN, "attach");
   }
   writer.publish();
+  lane.counted = writer.position().hot;
   lane.reader.emplace(geometry_, me.segment->bytes(), begin);
   if (!queue.empty() && queue.front_begun()) {
     const auto whole = queue.front_whole();
@@ -220,7 +221,7 @@ Status Mapped::detach(Side side) {
     const pool::FaultGuard old_guard(old.bytes());
     pool::Bell::ring(old.header());  // whoever sleeps on it finds the new generation in its slot
   }
-  me.retired.emplace(std::move(old), *lane_end);
+  me.retired.emplace(std::move(old), *lane_end, sends.counted);
   settle(side);
   check(guard);
   return {};
@@ -280,96 +281,6 @@ void Mapped::leave(Side side, std::optional<std::uint64_t>& lane_end, Position& 
     peer.data_sleeper.reset();
     peer.room_sleeper.reset();
   }
-}
-
-// From the lane of `side` into its queue, for a file reader. The message begun stays begun.
-bool Mapped::take_back_sending(Side side) {
-  Lane& lane = this->lane(side);
-  MessageQueue& queue = channel_->from(side).queue;
-  bool good = true;
-  if (channel_->from(side).reader_open) {
-    const std::size_t begun =
-        lane.front.empty() ? 0 : lane.front.payload_bytes() - lane.front.front_rest().size();
-    good = salvage(*lane.reader, queue);
-    if (good && begun != 0) {
-      queue.consume(begun);
-    }
-  }
-  lane.front.clear();
-  lane.reader.reset();
-  lane.cursors.reset();
-  return good;
-}
-
-// From the lane of the peer, in file mode or closed, back into its queue, in front of what is
-// there.
-bool Mapped::take_back_receiving(Side side) {
-  End& peer = end(other(side));
-  Lane& lane = this->lane(other(side));
-  Channel::Direction& direction = channel_->from(other(side));
-  MessageQueue unread;
-  bool good = true;
-  if (direction.reader_open) {
-    good = (!peer.retired || salvage_retired(side, unread)) && salvage_present(side, unread);
-    direction.queue.visit([&unread](std::span<const std::byte> message) {
-      unread.push(message);
-      return true;
-    });
-  }
-  direction.queue = std::move(unread);
-  if (peer.retired) {
-    peer.retired->segment.discard();
-    peer.retired.reset();
-  }
-  if (lane.writer) {
-    peer.write_position = lane.writer->position();
-    lane.writer.reset();
-  } else {
-    discard(peer.segment);  // its owner was mapped when it closed
-  }
-  return good;
-}
-
-// What `side` has not read of its peer's present segment, by its own cursors.
-bool Mapped::salvage_present(Side side, MessageQueue& into) {
-  End& peer = end(other(side));
-  Lane& lane = this->lane(other(side));
-  LaneReader reader(geometry_, peer.segment->bytes(), cursors_of(side));
-  if (!lane.writer) {
-    reader.set_end(end(side).status.words().closed_at);
-    return salvage(reader, into);
-  }
-  return lane.writer->refresh() == LaneWriter::Outcome::ok && salvage(reader, into) &&
-         reader.position().hot == lane.writer->position().hot;
-}
-
-// The reader has not come past the segment that its peer lost: the rest of that comes first.
-bool Mapped::salvage_retired(Side reader_side, MessageQueue& into) {
-  const Retired& retired = *end(other(reader_side)).retired;
-  const flowfs_cursors& cursors = end(reader_side).segment->header().cursors;
-  if (pool::shared(cursors.generation).load(std::memory_order_acquire) !=
-      std::to_underlying(retired.segment.generation())) {
-    return true;
-  }
-  const pool::FaultGuard guard(retired.segment.bytes());
-  const Position at{.hot = pool::shared(cursors.hot).load(std::memory_order_acquire),
-                    .bulk = pool::shared(cursors.bulk).load(std::memory_order_acquire),
-                    .sequence = FLOWFS_SEQUENCE_ANY};
-  LaneReader reader(geometry_, retired.segment.bytes(), at);
-  reader.set_end(retired.lane_end);
-  return salvage(reader, into) && !guard.faulted();
-}
-
-// Copies every record that is committed now. False: corrupt.
-bool Mapped::salvage(LaneReader& reader, MessageQueue& into) {
-  LaneReader::Record record;
-  pool::LaneWalk walk(reader);
-  LaneReader::Outcome outcome{};
-  while ((outcome = walk.next(record)) == LaneReader::Outcome::record) {
-    const std::span<std::byte> copy = into.push_uninitialised(record.payload.size());
-    std::memcpy(copy.data(), record.payload.data(), copy.size());
-  }
-  return outcome != LaneReader::Outcome::corrupt;
 }
 
 // Where the lane of `from` ends for a reader that is mapped and only shows its cursors.

@@ -255,7 +255,7 @@ void Ends::settle(Flow& flow, flow::Side from) {
   }
   charged = held;
   const flow::Seen seen = flow.channel.take_seen(from);
-  if (seen.messages != 0) {
+  if (seen.messages != 0 && registry_.find_name(flow.name) != nullptr) {
     add_sent(registry_.stats(flow.name), from, seen);
   }
 }

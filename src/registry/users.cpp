@@ -90,11 +90,16 @@ Status Users::add(uid_t uid, Resource resource, std::uint64_t amount) {
   if (!fits(totals_[index], amount, config_.total[index])) {
     return fail(ENFILE, "limit of the daemon");
   }
+  add_unchecked(uid, resource, amount);
+  return {};
+}
+
+void Users::add_unchecked(uid_t uid, Resource resource, std::uint64_t amount) {
   if (amount > 0) {
+    const std::size_t index = index_of(resource);
     accounts_[uid].used[index] += amount;
     totals_[index] += amount;
   }
-  return {};
 }
 
 void Users::subtract(uid_t uid, Resource resource, std::uint64_t amount) {

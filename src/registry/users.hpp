@@ -6,7 +6,8 @@
 // Errors: Result; giving back more than was taken is a broken invariant (CHECK).
 // Invariants:
 //   1. used(uid, r) is the sum of the charges not yet given back.
-//   2. total(r) is the sum of used(uid, r) over all uids, and never grows past the daemon's limit.
+//   2. total(r) is the sum of used(uid, r) over all uids, and never grows past the daemon's limit
+//   but by add_unchecked().
 //   3. A charge that fails changes nothing.
 #pragma once
 
@@ -66,6 +67,9 @@ class Users {
 
   // The same without the RAII object, for what is given back piecemeal (queued bytes).
   Status add(uid_t uid, Resource resource, std::uint64_t amount);
+  // For what exists already and cannot be refused: may pass every limit, and then refuses what else
+  // is asked for until enough was given back.
+  void add_unchecked(uid_t uid, Resource resource, std::uint64_t amount);
   void subtract(uid_t uid, Resource resource, std::uint64_t amount);
 
   [[nodiscard]] std::uint64_t used(uid_t uid, Resource resource) const;

@@ -10,7 +10,7 @@ import struct
 
 import pytest
 import wire
-from harness import close, is_sanitized, read_text, set_nonblock, track
+from harness import close, is_sanitized, read_text, read_values, set_nonblock, track
 from mapped import Attached, MappedEnd, protect
 from procs import Child, as_user, wait_for
 from sysc import raises_errno
@@ -336,3 +336,80 @@ def test_the_descriptors_of_mapped_flows_are_given_back(daemon, name):
     wait_for(lambda: daemon.descriptors() <= before, f"{before} descriptors again")
     if not is_sanitized():
         assert daemon.memory_kib() <= memory + 2048
+
+
+# --- what is counted -----------------------------------------------------------------------------
+
+def _stats(daemon, fd):
+    found = read_values(daemon.path("flows", str(wire.flow_id(fd)), "stats"))
+    return {key: int(value) for key, value in found.items()}
+
+
+def _sent(daemon, fd):
+    stats = _stats(daemon, fd)
+    return stats["messages_sent"], stats["bytes_sent"], stats["drops"]
+
+
+def test_the_stats_of_a_name_count_a_mapped_sender(daemon, name):
+    client, server = name.pair()
+    end = MappedEnd(daemon, client)
+    for _ in range(5):
+        end.send(b"x" * 10)
+    for _ in range(5):
+        assert os.read(server, 7) + os.read(server, 7) == b"x" * 10
+    assert _sent(daemon, client) == (5, 50, 0)
+    stats = name.stats()
+    assert (stats["messages_from_client"], stats["bytes_from_client"]) == ("5", "50")
+
+
+def test_the_stats_of_a_name_count_what_a_mapped_sender_left(daemon, name):
+    client, server = name.pair()
+    end = MappedEnd(daemon, server)
+    end.send(b"one")
+    end.send(b"two")
+    end.close()
+    close(server)
+    assert [os.read(client, 9) for _ in range(3)] == [b"one", b"two", b""]
+    stats = name.stats()
+    assert (stats["messages_to_client"], stats["bytes_to_client"]) == ("2", "6")
+
+
+@pytest.mark.parametrize("tx_first", [False, True])
+def test_what_a_mapped_receiver_has_not_read_is_dropped(daemon, flow, tx_first):
+    end = MappedEnd(daemon, flow[1])
+    for _ in range(5):
+        os.write(flow[0], b"x")
+    assert end.receive() == b"x"
+    if tx_first:
+        end.close()
+    close(flow[1])
+    wait_for(lambda: _sent(daemon, flow[0]) == (5, 5, 4), "four drops")
+
+
+def test_what_a_file_has_not_read_of_a_mapped_sender_is_dropped(daemon, name):
+    client, server = name.pair()
+    end = MappedEnd(daemon, client)
+    for _ in range(5):
+        end.send(b"abcdef")
+    assert os.read(server, 3) == b"abc"
+    close(server)
+    wait_for(lambda: _sent(daemon, client) == (5, 30, 5), "five drops")
+    wait_for(lambda: name.stats()["messages_from_client"] == "5", "all in the stats of the name")
+
+
+def _bytes_used(daemon):
+    return int(daemon.usage(0)["bytes"])
+
+
+def test_what_the_daemon_holds_is_charged_whoever_wrote_it(daemon, flow):
+    track(os.open(segment(daemon, flow[0], "tx"), os.O_RDWR))  # both segments are charged from here
+    base = _bytes_used(daemon)
+    os.write(flow[0], b"a" * 100)
+    assert _bytes_used(daemon) == base + 100
+    end = MappedEnd(daemon, flow[0])
+    assert _bytes_used(daemon) == base  # it has moved into the lane
+    end.send(b"b" * 30)
+    end.close()
+    wait_for(lambda: _bytes_used(daemon) == base + 130, "what came out of the lane is charged")
+    assert [len(os.read(flow[1], 200)) for _ in range(2)] == [100, 30]
+    assert _bytes_used(daemon) == base
