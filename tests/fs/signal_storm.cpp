@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -45,8 +46,13 @@ long retry(Call call, long& interrupts) {
   }
 }
 
-void run_writer(const std::string& name, long count) {
+// Dials when told to through `go`: once the accept that waits for it has been interrupted.
+void run_writer(const std::string& name, long count, int go) {
   long interrupts = 0;
+  char byte = 0;
+  if (read(go, &byte, 1) != 1) {
+    die("go");
+  }
   start_storm();
   const long fd = retry([&] { return open((name + "/dial").c_str(), O_WRONLY); }, interrupts);
   if (fd < 0) {
@@ -72,14 +78,26 @@ int main(int argc, char** argv) {
   }
   const std::string name = argv[1];
   const long count = std::atol(argv[2]);
+  std::array<int, 2> go{};
+  if (pipe(go.data()) != 0) {
+    die("pipe");
+  }
   const pid_t pid = fork();
   if (pid == 0) {
-    run_writer(name, count);
+    close(go[1]);  // a parent that ends early lets the child end too
+    run_writer(name, count, go[0]);
     return 0;
   }
   long interrupts = 0;
   start_storm();
-  const long fd = retry([&] { return open((name + "/accept").c_str(), O_RDONLY); }, interrupts);
+  const long fd = retry(
+      [&] {
+        if (interrupts == 1 && write(go[1], "", 1) != 1) {
+          die("go");
+        }
+        return open((name + "/accept").c_str(), O_RDONLY);
+      },
+      interrupts);
   if (fd < 0) {
     die("accept");
   }
