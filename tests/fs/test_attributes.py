@@ -163,11 +163,27 @@ def test_a_long_write_is_refused(name, size):
     assert name.get("backlog") == "128"
 
 
-def test_a_write_at_another_offset_changes_nothing(name):
-    fd = track(os.open(name.file("backlog"), os.O_WRONLY))
-    with raises_errno(errno.EINVAL, errno.ESPIPE):
-        os.pwrite(fd, b"7", 5)
-    assert name.get("backlog") == "128"
+def test_a_write_sets_the_value_at_any_offset(name):
+    fd = track(os.open(name.file("backlog"), os.O_RDWR))
+    os.pwrite(fd, b"7", 5)
+    assert name.get("backlog") == "7"
+    os.read(fd, 100)
+    os.write(fd, b"8")
+    assert name.get("backlog") == "8"
+
+
+def test_a_value_of_several_lines_may_come_line_by_line(name):
+    sh(f"printf 'loss 5\\nordered 0\\n' > {name.file('qos')}")
+    assert name.get("qos").splitlines()[:2] == ["loss 5", "ordered 0"]
+    sh(f"echo delay 7 > {name.file('qos')}")
+    assert name.get("qos").splitlines()[:3] == ["loss 0", "ordered 1", "delay 7"]
+
+
+def test_a_value_that_grows_without_end_is_refused(name):
+    fd = track(os.open(name.file("qos"), os.O_WRONLY))
+    with raises_errno(errno.EINVAL):
+        for _ in range(1000):
+            os.write(fd, b"\n" * 100)
 
 
 def test_splice_sendfile_and_copy_serve_an_attribute(name, tmp_path):

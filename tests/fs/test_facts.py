@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the design stands on: facts of kernel and daemon that no other file tries."""
 
+import contextlib
+import ctypes
+import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -141,3 +145,55 @@ def test_a_flow_that_was_looked_at_is_gone_at_once(daemon, name):
                 os.stat(folder)
             with pytest.raises(FileNotFoundError):
                 os.stat(os.path.join(folder, "state"))
+
+
+# --- opens that no open(2) asked for -------------------------------------------------------------
+
+STRANGER = 61071
+FILE_GETATTR = 468  # file_getattr(2), Linux 6.17
+FS_IOC_GETFLAGS = 0x80086601
+
+
+def file_getattr(path):
+    """The errno of file_getattr(2), which makes the kernel open the file without asking for leave."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    answer = ctypes.create_string_buffer(24)
+    ctypes.set_errno(0)
+    libc.syscall(FILE_GETATTR, -100, path.encode(), answer, len(answer), 0)
+    return ctypes.get_errno()
+
+
+def test_asking_for_file_attributes_opens_no_flow(daemon, name):
+    for path in (name.accept, name.dial):
+        child = Child(file_getattr, path, uid=STRANGER)
+        assert child.result(10) in (errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EACCES)
+        assert not daemon.flow_states()
+    client, server = name.pair()
+    for fd in (client, server):
+        with pytest.raises(OSError) as caught:
+            fcntl.ioctl(fd, FS_IOC_GETFLAGS, b"\0" * 8)
+        assert caught.value.errno in (errno.EOPNOTSUPP, errno.ENOTTY)
+    os.write(client, b"still there")
+    assert os.read(server, 100) == b"still there"
+    assert len(daemon.flow_states()) == 2
+
+
+def test_a_listing_goes_on_where_it_was_while_names_come_and_go(daemon):
+    names = [f"list{number:04}" for number in range(300)]
+    for name in names:
+        os.mkdir(daemon.path("names", name))
+    try:
+        seen = []
+        with os.scandir(daemon.path("names")) as listing:
+            for entry in listing:
+                if len(seen) == 10:
+                    os.rmdir(daemon.path("names", names[0]))
+                    os.mkdir(daemon.path("names", "list-late"))
+                seen.append(entry.name)
+        kept = [name for name in seen if name.startswith("list0")]
+        assert len(set(seen)) == len(seen), "an entry came twice"
+        assert set(kept) >= set(names[1:]), "an entry was missed"
+    finally:
+        for name in [*names, "list-late"]:
+            with contextlib.suppress(OSError):
+                os.rmdir(daemon.path("names", name))
