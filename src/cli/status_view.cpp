@@ -11,6 +11,15 @@
 namespace flowfs::cli {
 namespace {
 
+constexpr std::size_t kShownTarget = 40;
+
+// An alias may point to any text: what is long is cut, what is no plain ASCII is a `?`.
+std::string shown_target(std::string_view target) {
+  std::string shown(target.substr(0, kShownTarget));
+  std::ranges::replace_if(shown, [](char c) { return c < ' ' || c > '~'; }, '?');
+  return target.size() > kShownTarget ? shown + "..." : shown;
+}
+
 constexpr std::string_view kUnknown = "-";
 
 std::string number_or_dash(const KeyValues& values, std::string_view key) {
@@ -21,7 +30,7 @@ std::string number_or_dash(const KeyValues& values, std::string_view key) {
 // "12/5": sent and received.
 std::string both_ways(const KeyValues& stats, std::string_view what) {
   return fmt::format("{}/{}", number_or_dash(stats, fmt::format("{}_sent", what)),
-                     number_or_dash(stats, fmt::format("{}_to_receive", what)));
+                     number_or_dash(stats, fmt::format("{}_from_peer", what)));
 }
 
 std::string heading(std::string_view what, std::size_t shown, std::uint64_t hidden,
@@ -51,8 +60,8 @@ std::string render_names(const Snapshot& snapshot, std::size_t width) {
   std::uint64_t closed = 0;
   for (const NameStatus& name : snapshot.names) {
     if (!name.alias_of.empty()) {
-      table.add(
-          {fmt::format("{} -> {}", name.name, name.alias_of), name.owner, "", "", "", "", "", ""});
+      table.add({fmt::format("{} -> {}", name.name, shown_target(name.alias_of)), name.owner, "",
+                 "", "", "", "", ""});
     } else if (!name.open) {
       ++closed;
       const std::string none(kUnknown);

@@ -47,8 +47,8 @@ std::string format_stats(const End& end) {
     waiting = end.flow->channel.queued_bytes(end.side);
   }
   return fmt::format(
-      "messages_sent {}\nbytes_sent {}\ncopies_sent {}\nmessages_to_receive {}\n"
-      "bytes_to_receive {}\ndrops {}\nbytes_queued {}\nreaders_waiting {}\nwriters_waiting {}\n"
+      "messages_sent {}\nbytes_sent {}\ncopies_sent {}\nmessages_from_peer {}\n"
+      "bytes_from_peer {}\ndrops {}\nbytes_queued {}\nreaders_waiting {}\nwriters_waiting {}\n"
       "waits {}\nwake_ups {}\n",
       sent.messages, sent.bytes, sent.copies, received.messages, received.bytes, sent.drops,
       waiting, end.readers.size(), end.writers.size(), end.readers.waits() + end.writers.waits(),

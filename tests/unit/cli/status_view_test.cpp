@@ -35,7 +35,7 @@ Snapshot sample() {
   up.peer = KeyValues::parse_lines("uid 1000\npid 44\nname log\n");
   up.peer_user = "alice";
   up.stats = KeyValues::parse_lines(
-      "messages_sent 2\nmessages_to_receive 3\nbytes_sent 20\nbytes_to_receive 12345\n");
+      "messages_sent 2\nmessages_from_peer 3\nbytes_sent 20\nbytes_from_peer 12345\n");
   snapshot.flows = {waiting, up};
   snapshot.hidden_flows = 5;
   UserStatus user;
@@ -46,6 +46,15 @@ Snapshot sample() {
   snapshot.users = {user};
   count_waiting(snapshot);
   return snapshot;
+}
+
+TEST(StatusView, keeps_an_alias_from_spoiling_the_table) {
+  Snapshot snapshot = sample();
+  snapshot.names[2].alias_of = "a\x1b[2J\n" + std::string(4000, 'x');
+  const std::string shown = render(snapshot, 0);
+  EXPECT_NE(shown.find("short -> a?[2J?xxx"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("xxx..."), std::string::npos);
+  EXPECT_LT(shown.find('\n', shown.find("short")) - shown.find("short"), 100U);
 }
 
 TEST(StatusView, shows_names_flows_and_users) {
