@@ -116,15 +116,25 @@ void NamesFolder::born(registry::NameId id, uid_t uid, gid_t gid, mode_t mode) {
 void NamesFolder::gone(Kind kind, registry::NameId id) {
   changed_ = wall_clock_now();
   births_.erase(id);
+  declared_.erase(id);
   metas_.erase_object(kind, static_cast<std::uint64_t>(id));
 }
 
 Status NamesFolder::declare(const DeclaredName& declared) {
+  if (const registry::Name* made = registry_.find_name(declared.name); made != nullptr) {
+    const auto before = declared_.find(made->id);
+    if (before != declared_.end() && before->second != declared.settings) {
+      before->second = declared.settings;
+      registry_.set_settings(made->id, declared.settings);
+    }
+    return {};
+  }
   const auto id = registry_.declare_name(declared.name, declared.uid, declared.settings);
   if (!id) {
     return std::unexpected(id.error());
   }
   born(*id, declared.uid, declared.gid, declared.mode);
+  declared_.emplace(*id, declared.settings);
   const auto set_mode = [&](std::uint8_t file, std::optional<mode_t> mode) {
     if (mode) {
       const Node node{Kind::name, static_cast<std::uint64_t>(*id), file};

@@ -15,7 +15,9 @@ class NamesFolder : public Folder {
  public:
   NamesFolder(registry::Registry& registry, Ends& ends, MetaStore& metas);
 
-  // A [[name]] of the configuration. EEXIST and the errors of Registry::create_name.
+  // A [[name]] of the configuration: makes it, or gives it its new settings where the declaration
+  // has changed since. A name that a user made stays as it is. Errors: those of
+  // Registry::create_name.
   Status declare(const DeclaredName& declared);
   void set_defaults(const registry::NameSettings& settings) { defaults_ = settings; }
 
@@ -56,6 +58,7 @@ class NamesFolder : public Folder {
   timespec mounted_;
   timespec changed_;  // of names/ itself
   std::unordered_map<registry::NameId, Birth> births_;
+  std::unordered_map<registry::NameId, registry::NameSettings> declared_;
 };
 
 }  // namespace flowfs::fs

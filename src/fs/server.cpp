@@ -50,8 +50,7 @@ class Server::Impl {
       session_->throttle().set_rate(options.requests_per_second);
     }
     for (const DeclaredName& declared : options.names) {
-      const Status status = tree_.declare(declared);
-      if (!status && status.error().error != EEXIST) {
+      if (const Status status = tree_.declare(declared); !status) {
         log::error("cannot make a name: name={} error=\"{}\"", declared.name,
                    status.error().message());
       }

@@ -72,7 +72,11 @@ struct NameSettings {
     std::uint64_t delay_us = kUnlimited;
     std::uint64_t bandwidth = 0;  // bytes per second wanted
     std::uint64_t timeout_us = kUnlimited;
+
+    friend bool operator==(const Qos&, const Qos&) = default;
   } qos;
+
+  friend bool operator==(const NameSettings&, const NameSettings&) = default;
 };
 
 inline constexpr std::uint64_t kLongestMessage = 917'504;

@@ -234,6 +234,19 @@ def test_a_reload_makes_names_and_changes_defaults_and_limits(fresh_daemon):
     server.stop()
 
 
+def test_a_reload_gives_a_declared_name_its_changed_settings_only(fresh_daemon):
+    one = "[[name]]\nname = 'one'\nbacklog = 5\n"
+    server = fresh_daemon(one + "[[name]]\nname = 'two'\nmtu = 100\n").start()
+    os.mkdir(server.path("names", "three"))
+    server.name("one").set("backlog", 7)
+    server.name("two").set("backlog", 8)
+    reload(server, one + "[[name]]\nname = 'two'\nmtu = 200\n[[name]]\nname = 'three'\nmtu = 3\n")
+    assert server.name("one").get("backlog") == "7", "its declaration has not changed"
+    assert (server.name("two").get("mtu"), server.name("two").get("backlog")) == ("200", "128")
+    assert server.name("three").get("mtu") == "917504", "a user made it"
+    server.stop()
+
+
 def test_a_reload_changes_the_rate_of_requests(fresh_daemon):
     server = fresh_daemon("[limits]\nrequests_per_second = 'max'\n".replace("'", '"')).start()
     name = server.name("n")
