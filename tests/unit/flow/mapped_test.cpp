@@ -458,9 +458,7 @@ TEST_F(MappedWaiting, hears_at_once_of_data_that_is_there) {
 
 TEST_F(MappedWaiting, hears_of_room) {
   const auto server = attach(kServer);
-  int sent = 0;
   while (write(channel, kClient, std::string(400, 'x')) == "ok") {
-    ++sent;
   }
   EXPECT_FALSE(channel.writable(kClient));
   channel.wait_for(kClient, {.data = false, .room_bytes = 400});
