@@ -35,6 +35,7 @@ class FakeKernel {
       static_cast<FakeKernel*>(fuse_req_userdata(request))->request_ = request;
     };
     session_ = fuse_session_new(&args, &operations, sizeof operations, this);
+    fuse_opt_free_args(&args);  // libfuse has made them its own
     FLOWFS_CHECK(session_ != nullptr);
     fuse_custom_io io{};
     io.writev = [](int, iovec* parts, int, void* self) {
