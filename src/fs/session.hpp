@@ -41,8 +41,13 @@ class Session {
   bool refuse_new_work(std::span<const std::byte> request);
   bool refuse(std::span<const std::byte> request, int error);
   void on_request(std::int32_t result);
+  bool serve(std::int32_t result);
+  std::int32_t look_for_next();
 
   fuse_session* session_;
+  bool may_look_;  // there is more than one processor
+  Instant::duration look_;
+  unsigned looks_ = 0;
   std::function<void()> on_gone_;
   Throttle throttle_;
   std::shared_ptr<std::vector<std::byte>> buffer_;
