@@ -19,8 +19,6 @@ namespace {
 // Ends at once from which their memory is worth giving back when all have gone.
 constexpr std::size_t kCrowd = 1000;
 
-std::size_t index(flow::Side side) { return static_cast<std::size_t>(side); }
-
 registry::Rights rights_of(int flags) {
   const int access = flags & O_ACCMODE;
   return {.receive = access != O_WRONLY, .send = access != O_RDONLY};

@@ -26,6 +26,9 @@ namespace flowfs::fs {
 class Ends;
 class EventLog;
 
+// Where a side's part stands in what both sides have.
+constexpr std::size_t index(flow::Side side) { return static_cast<std::size_t>(side); }
+
 class SegmentNode;
 
 // What the two ends of a flow share. It lives until both are gone.

@@ -13,8 +13,6 @@
 namespace flowfs::fs {
 namespace {
 
-std::size_t index(flow::Side side) { return static_cast<std::size_t>(side); }
-
 int to_errno(flow::WriteOutcome outcome) {
   switch (outcome) {
     case flow::WriteOutcome::ok:

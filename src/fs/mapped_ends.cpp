@@ -10,7 +10,6 @@
 namespace flowfs::fs {
 namespace {
 
-std::size_t index(flow::Side side) { return static_cast<std::size_t>(side); }
 std::size_t index(View view) { return static_cast<std::size_t>(view) - 1; }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <thread>
 
@@ -103,9 +102,7 @@ void Session::deliver(std::span<std::byte> request) {
 // Out of memory: what would begin something is answered ENOMEM without being parsed. What ends
 // something, or looks, goes on.
 bool Session::refuse_new_work(std::span<const std::byte> request) {
-  fuse_in_header header{};
-  std::memcpy(&header, request.data(), std::min(sizeof header, request.size()));
-  switch (header.opcode) {
+  switch (header_of(request).opcode) {
     case FUSE_OPEN:
     case FUSE_WRITE:
     case FUSE_MKDIR:
@@ -123,10 +120,8 @@ bool Session::refuse_new_work(std::span<const std::byte> request) {
 
 // Answers without libfuse, which has not seen the request.
 bool Session::refuse(std::span<const std::byte> request, int error) {
-  fuse_in_header header{};
-  std::memcpy(&header, request.data(), std::min(sizeof header, request.size()));
   const fuse_out_header answer{
-      .len = sizeof(fuse_out_header), .error = -error, .unique = header.unique};
+      .len = sizeof(fuse_out_header), .error = -error, .unique = header_of(request).unique};
   return ::write(fuse_session_fd(session_), &answer, sizeof answer) == sizeof answer;
 }
 

@@ -14,12 +14,6 @@ namespace {
 constexpr double kBurstSeconds = 0.1;
 constexpr std::size_t kMostAccounts = 4096;
 
-fuse_in_header header_of(std::span<const std::byte> request) {
-  fuse_in_header header{};
-  std::memcpy(&header, request.data(), std::min(sizeof header, request.size()));
-  return header;
-}
-
 bool always_passes(const fuse_in_header& header) {
   switch (header.opcode) {
     case FUSE_INIT:
