@@ -154,9 +154,13 @@ bool Host::keep_waiting() {
     Result<Fd> fd = open_file(name_.path() + "/accept", open_flags(options_.role) | O_NONBLOCK);
     if (!fd) {
       // At a limit, those that are being served go on, and the next end makes room.
-      const bool go_on = !flows_.empty() && fd.error().error != ENOENT;
+      const int error = fd.error().error;
+      const bool go_on = !flows_.empty() && error != ENOENT && error != ENOTCONN;
       if (!go_on || options_.verbose) {
-        failed(Deed::accept, name_.object(), fd.error().error);
+        // Without the mount there is no name either, but that is not what has happened.
+        const bool unmounted =
+            error == ENOENT && access(common_.path("version").c_str(), F_OK) != 0;
+        failed(Deed::accept, name_.object(), unmounted ? ENOTCONN : error);
       }
       return go_on;
     }

@@ -2,6 +2,7 @@
 // The functions libfuse calls, one an operation. Each answers its request exactly once, at once or
 // by leaving it with a Waits.
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include "fs/tree.hpp"
@@ -85,6 +86,9 @@ struct Tree::Operations {
       self.set_session(self.session_);  // it may register backings from now on
     }
     connection->max_write = 1 << 20;
+    // Of RELEASEs the kernel sends only so many at a time and keeps the others back while it sends
+    // what came after them: `rmdir` would find a name in use whose last user has been waited for.
+    connection->max_background = std::numeric_limits<std::uint16_t>::max();
   }
 
   static void lookup(fuse_req_t raw, fuse_ino_t parent, const char* name) {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A private daemon on a private mount, and the helpers that know the tree."""
 
+import errno
 import fcntl
 import glob
 import os
@@ -172,6 +173,13 @@ class Daemon:
                 values[key] = rest
         return sum(int(values[key].split()[0]) for key in ("RssAnon", "RssShmem"))
 
+    def wait_descriptors(self, count):
+        """Waits until no more than `count` are open: a close is told to the daemon afterwards."""
+        try:
+            wait_for(lambda: self.descriptors() <= count, f"no more than {count} descriptors")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there are {self.descriptors()}") from None
+
     # --- the tree --------------------------------------------------------------------------------
     def path(self, *parts):
         return os.path.join(self.mount, *parts)
@@ -185,8 +193,9 @@ class Daemon:
         for flow in os.listdir(self.path("flows")):
             try:
                 states[int(flow)] = read_text(self.path("flows", flow, "state"))
-            except FileNotFoundError:
-                pass  # gone meanwhile
+            except OSError as error:
+                # gone meanwhile, before or after it was opened
+                assert error.errno in (errno.ENOENT, errno.ENODEV, errno.ESTALE), error
         return states
 
     def wait_states(self, **counts):

@@ -279,14 +279,19 @@ def test_two_mapped_ends_talk_without_the_daemon(daemon, flow):
 
 def test_the_end_of_a_mapped_program_is_end_of_file_after_the_rest(daemon, name):
     server = name.open_accept(os.O_RDWR | os.O_NONBLOCK)
+    sent, sending = os.pipe()
 
     def send_and_wait():
         fd = os.open(name.dial, os.O_RDWR)
         end = MappedEnd(daemon, fd)
         end.send(b"one")
         end.send(b"two")
+        os.write(sending, b".")
         select.select([], [], [])
-    client = Child(send_and_wait)
+    client = Child(send_and_wait, keep=(sending,))
+    os.close(sending)
+    assert os.read(sent, 1) == b"."
+    os.close(sent)
     set_nonblock(server, False)
     assert os.read(server, 100) == b"one"
     client.kill()
@@ -333,7 +338,7 @@ def test_the_descriptors_of_mapped_flows_are_given_back(daemon, name):
     use(50)
     before, memory = daemon.descriptors(), daemon.memory_kib()
     use(500)
-    wait_for(lambda: daemon.descriptors() <= before, f"{before} descriptors again")
+    daemon.wait_descriptors(before)
     if not is_sanitized():
         assert daemon.memory_kib() <= memory + 2048
 

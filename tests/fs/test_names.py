@@ -218,6 +218,19 @@ def test_rmdir_is_refused_while_a_server_waits(daemon, name):
     os.rmdir(name.path)
 
 
+def test_rmdir_after_the_last_user_has_been_waited_for(daemon):
+    """However many it had open: the closes come to the daemon before what follows them."""
+    name = daemon.name("busy")
+
+    def open_many():
+        for _ in range(300):
+            name.open_accept(os.O_RDWR | os.O_NONBLOCK)
+    for _ in range(5):
+        os.mkdir(name.path)
+        Child(open_many).result()
+        os.rmdir(name.path)
+
+
 @pytest.mark.parametrize("survivor", [0, 1])
 def test_rmdir_is_refused_while_an_end_is_alive(daemon, name, survivor):
     ends = name.pair()
