@@ -27,11 +27,12 @@
 #endif
 
 /* Changes whenever a layout or the meaning of a word below does; checked at attach. */
-#define FLOWFS_LAYOUT_VERSION UINT32_C(1)
+#define FLOWFS_LAYOUT_VERSION UINT32_C(2)
 
-/* "flowseg\0" and "flowsts\0", little-endian. */
+/* "flowseg\0", "flowsts\0" and "flowpol\0", little-endian. */
 #define FLOWFS_SEGMENT_MAGIC UINT64_C(0x00676573776f6c66)
 #define FLOWFS_STATUS_MAGIC UINT64_C(0x00737473776f6c66)
+#define FLOWFS_POOL_MAGIC UINT64_C(0x006c6f70776f6c66)
 
 /* ---- the lane
  * ------------------------------------------------------------------------------------
@@ -85,6 +86,23 @@ struct flowfs_bulk {
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_bulk) == 16);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bulk, length) == 8);
 
+/* The payload is a struct flowfs_block: the message lies in a block of the pool that both ends have
+ * joined (flowfs_status.pool). */
+#define FLOWFS_RECORD_BLOCK UINT16_C(0x0002)
+
+struct flowfs_block {
+  uint64_t pool; /* its serial */
+  uint32_t block;
+  uint32_t generation; /* of the owner word while the block is in flight */
+  uint32_t offset;     /* where the message begins in the block */
+  uint32_t length;     /* of the message: 1 to the mtu, and within the block */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_block) == 24);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_block, block) == 8);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_block, generation) == 12);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_block, offset) == 16);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_block, length) == 20);
+
 /* ---- the segment
  * ---------------------------------------------------------------------------------
  *
@@ -104,6 +122,14 @@ struct flowfs_cursors {
   uint64_t bulk;       /* atomic */
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_cursors) == 24);
+
+/* What the owner has done, for flows/ID/stats: only ever as true as the owner. */
+struct flowfs_counters {
+  uint64_t copies;  /* of payloads, between a commit and the receiver's view: its own, either way */
+  uint64_t waits;   /* times it went to sleep */
+  uint64_t wakeups; /* of its peer */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_counters) == 24);
 
 /* In `shutdown`. Set by the owner, never cleared. */
 #define FLOWFS_SHUT_SEND UINT32_C(1)    /* nothing follows what is committed */
@@ -138,7 +164,8 @@ struct flowfs_segment {
   struct flowfs_cursors cursors;
   uint8_t reserved3[104];
 
-  uint8_t reserved4[3584];
+  struct flowfs_counters counters;
+  uint8_t reserved4[3560];
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_segment) == FLOWFS_SEGMENT_HEADER_BYTES);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, version) == 8);
@@ -156,6 +183,7 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, sleep_data) == 256);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, sleep_room) == 260);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, shutdown) == 264);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, cursors) == 384);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, counters) == 512);
 
 /* ---- the status slot
  * -----------------------------------------------------------------------------
@@ -195,8 +223,10 @@ struct flowfs_status {
   uint32_t peer_gid;
   uint32_t peer_pid; /* for information */
   uint32_t flags;    /* FLOWFS_STATUS_* */
+  uint64_t pool;     /* serial of the pool that both ends have joined; 0: none */
+  uint8_t reserved[56];
 };
-FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_status) == 64);
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_status) == 128);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, state) == 8);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_state) == 12);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_generation) == 16);
@@ -207,6 +237,7 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_uid) == 48);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_gid) == 52);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_pid) == 56);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, flags) == 60);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, pool) == 64);
 
 struct flowfs_status_header {
   uint64_t magic;
@@ -214,9 +245,74 @@ struct flowfs_status_header {
   uint32_t slot_bytes;
   uint32_t slots; /* that the file has room for, this one included */
   uint32_t uid;
-  uint8_t reserved[40];
+  uint8_t reserved[104];
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_status_header) == sizeof(struct flowfs_status));
+
+/* ---- the pool
+ * ------------------------------------------------------------------------------------
+ *
+ * pools/shared and pools/UID: blocks that one trust domain shares read-write.
+ *
+ *   header page | owner words, one a block | hint bytes, one a block | blocks, class by class
+ *
+ * Blocks are numbered through all classes. Who owns a block is its owner word and nothing else:
+ *
+ *   state FREE       in the shard that `holder` names
+ *   state HELD       by `holder`, a number that FLOWFS_IOC_POOL gave to an open pool file
+ *   state IN_FLIGHT  on the lane `holder`, a number that FLOWFS_IOC_POOL_LANE gave to an end: a
+ * record of that end's lane names it, or is about to
+ *
+ * The word changes by compare-and-swap alone. The generation is one more after each FREE and each
+ * IN_FLIGHT, so a reference that is out of date matches nothing. After every single instruction
+ * exactly one holder is accountable; what a holder leaves behind the daemon frees.
+ *
+ * Geometry comes from struct flowfs_pool_attach: every member can write the header.
+ */
+
+#define FLOWFS_POOL_HEADER_BYTES 4096u
+#define FLOWFS_POOL_CLASSES_MOST 16u
+#define FLOWFS_POOL_SHARDS_MOST 64u
+
+#define FLOWFS_BLOCK_FREE UINT64_C(0)
+#define FLOWFS_BLOCK_HELD UINT64_C(1)
+#define FLOWFS_BLOCK_IN_FLIGHT UINT64_C(2)
+
+/* An owner word: state in bits 0-7, holder in 8-31, generation in 32-63. */
+#define FLOWFS_BLOCK_WORD(state, holder, generation) \
+  ((uint64_t)(state) | (uint64_t)(holder) << 8 | (uint64_t)(generation) << 32)
+#define FLOWFS_HOLDER_MOST UINT32_C(0xffffff)
+#define FLOWFS_HOLDER_NONE UINT32_C(0)
+
+/* A hint byte: the shard of a free block + 1, or 0. Only a hint: the owner word decides. */
+#define FLOWFS_HINT_TAKEN UINT8_C(0)
+
+struct flowfs_pool_class {
+  uint64_t offset;      /* of its first block: a multiple of 4096 */
+  uint32_t block_bytes; /* a multiple of 64; those of the next class are larger */
+  uint32_t blocks;
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_pool_class) == 16);
+
+struct flowfs_pool {
+  /* Constants, laid down by the daemon; magic last. */
+  uint64_t magic;
+  uint32_t version;
+  uint32_t header_bytes;
+  uint64_t serial;
+  uint8_t reserved0[104];
+
+  /* A futex: counts frees that met waiters. */
+  uint32_t bell;
+  uint8_t reserved1[124];
+
+  /* How many wait for a block; too high after one was killed, which costs a system call a free. */
+  uint32_t waiters;
+  uint8_t reserved2[3836];
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_pool) == FLOWFS_POOL_HEADER_BYTES);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_pool, bell) == 128);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_pool, waiters) == 256);
 
 /* ---- ioctls
  * --------------------------------------------------------------------------------------*/
@@ -268,5 +364,38 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, uid) == 120);
  * EAGAIN: messages written before still wait for room in the lane, or the peer has not yet taken up
  * the segment; try again when the message file polls writable. */
 #define FLOWFS_IOC_ATTACH _IOR(FLOWFS_IOC_MAGIC, 3, struct flowfs_attach)
+
+/* The geometry of a pool, and a number to hold its blocks by. */
+struct flowfs_pool_attach {
+  uint32_t version; /* FLOWFS_LAYOUT_VERSION */
+  uint32_t holder;  /* until this open file is closed */
+  uint64_t serial;  /* of the pool; never used again */
+  uint64_t pool_bytes;
+  uint64_t words_offset; /* of the owner word of block 0 */
+  uint64_t hints_offset; /* of its hint byte: a multiple of 64 */
+  uint32_t blocks;       /* of all classes */
+  uint32_t classes;
+  uint32_t shards;
+  uint32_t populated; /* bit C: the memory of class C is there */
+  struct flowfs_pool_class class_table[FLOWFS_POOL_CLASSES_MOST];
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_pool_attach) == 56 + 256);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_pool_attach, class_table) == 56);
+
+struct flowfs_pool_lane {
+  uint64_t flow; /* in: an end of the caller's uid that is in mapped mode */
+  uint32_t lane; /* out: the number for its blocks in flight */
+  uint32_t reserved;
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_pool_lane) == 16);
+
+/* On a pool file opened O_RDWR: joins it. EBUSY: this open file has joined already. */
+#define FLOWFS_IOC_POOL _IOR(FLOWFS_IOC_MAGIC, 4, struct flowfs_pool_attach)
+/* On a pool file that has joined: the end may send blocks of this pool and be sent them, until it
+ * is no longer mapped. EBUSY: the end has joined another pool. ENOENT: no such end. */
+#define FLOWFS_IOC_POOL_LANE _IOWR(FLOWFS_IOC_MAGIC, 5, struct flowfs_pool_lane)
+/* The same file: the memory of class C (uint32_t) is wanted; do so once before its first block is
+ * taken. EDQUOT, ENOMEM: it is not to be had. */
+#define FLOWFS_IOC_POOL_CLASS _IOW(FLOWFS_IOC_MAGIC, 6, uint32_t)
 
 #endif
