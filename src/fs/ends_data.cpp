@@ -275,9 +275,8 @@ bool Ends::serve_writer(End& end) {
   parked.bytes.reset();  // the queue charges what it takes
   const int error = try_write(end, parked.data);
   if (error == EAGAIN) {
-    if (auto charge = users_.charge(parked.request.uid(), registry::Resource::bytes, bytes)) {
-      parked.bytes = std::move(*charge);  // given back a moment ago: it fits
-    }
+    parked.bytes =  // given back a moment ago; whoever took it meanwhile, it is still here
+        users_.charge_unchecked(parked.request.uid(), registry::Resource::bytes, bytes);
     return false;
   }
   const Parked taken = end.writers.take_front();

@@ -13,6 +13,10 @@ constexpr std::size_t index_of(Resource resource) { return static_cast<std::size
 
 constexpr std::uint64_t kMiB = 1U << 20;
 
+// The parts of a total that are shared with newcomers, and that are left to root.
+constexpr std::uint64_t kSharedPart = 10;
+constexpr std::uint64_t kPartOfRoot = 100;
+
 // Whether `amount` more than `used` stays within `limit`, which may have been lowered below `used`.
 constexpr bool fits(std::uint64_t used, std::uint64_t amount, std::uint64_t limit) {
   return amount == 0 || (used <= limit && amount <= limit - used);
@@ -74,6 +78,16 @@ Result<Charge> Users::charge(uid_t uid, Resource resource, std::uint64_t amount)
   if (const Status added = add(uid, resource, amount); !added) {
     return std::unexpected(added.error());
   }
+  return charged(uid, resource, amount);
+}
+
+Charge Users::charge_unchecked(uid_t uid, Resource resource, std::uint64_t amount) {
+  add_unchecked(uid, resource, amount);
+  return charged(uid, resource, amount);
+}
+
+// The object for what has been added.
+Charge Users::charged(uid_t uid, Resource resource, std::uint64_t amount) {
   Charge charge;
   charge.users_ = this;
   charge.uid_ = uid;
@@ -87,17 +101,37 @@ Status Users::add(uid_t uid, Resource resource, std::uint64_t amount) {
   if (!fits(used(uid, resource), amount, limit(uid, resource))) {
     return fail(EDQUOT, "quota of the user");
   }
-  if (!fits(totals_[index], amount, config_.total[index])) {
+  if (!fits(totals_[index], amount, config_.total[index]) || !leaves_enough(uid, index, amount)) {
     return fail(ENFILE, "limit of the daemon");
   }
   add_unchecked(uid, resource, amount);
   return {};
 }
 
+// Precondition: `amount` fits in the total, or is 0.
+bool Users::leaves_enough(uid_t uid, std::size_t index, std::uint64_t amount) const {
+  if (uid == 0 || amount == 0) {
+    return true;
+  }
+  const std::uint64_t total = config_.total[index];
+  const std::uint64_t free = total - totals_[index];
+  if (free - amount >= total / kSharedPart) {
+    return true;
+  }
+  if (free - amount < total / kPartOfRoot) {
+    return false;
+  }
+  const std::uint64_t held = used(uid, static_cast<Resource>(index));
+  const std::uint64_t holders = holders_[index] + (held == 0 ? 1 : 0);
+  return held + amount <= std::max<std::uint64_t>(1, (free + held) / (holders + 1));
+}
+
 void Users::add_unchecked(uid_t uid, Resource resource, std::uint64_t amount) {
   if (amount > 0) {
     const std::size_t index = index_of(resource);
-    accounts_[uid].used[index] += amount;
+    std::uint64_t& used = accounts_[uid].used[index];
+    holders_[index] += uid != 0 && used == 0 ? 1 : 0;
+    used += amount;
     totals_[index] += amount;
   }
 }
@@ -109,7 +143,9 @@ void Users::subtract(uid_t uid, Resource resource, std::uint64_t amount) {
   const std::size_t index = index_of(resource);
   const auto account = accounts_.find(uid);
   FLOWFS_CHECK(account != accounts_.end() && account->second.used[index] >= amount);
-  account->second.used[index] -= amount;
+  std::uint64_t& used = account->second.used[index];
+  used -= amount;
+  holders_[index] -= uid != 0 && used == 0 ? 1 : 0;
   totals_[index] -= amount;
 }
 

@@ -9,6 +9,7 @@
 //   2. total(r) is the sum of used(uid, r) over all uids, and never grows past the daemon's limit
 //   but by add_unchecked().
 //   3. A charge that fails changes nothing.
+//   4. holders(r) is how many uids but root have used(uid, r) > 0.
 #pragma once
 
 #include <array>
@@ -52,6 +53,11 @@ class Users {
   // Per uid, and for the whole daemon. uid 0 has no per-uid limit but one that is set for it with
   // set_limit(); the total holds for it too.
   // By default a uid may use at most a tenth of a total, so that eight that collude leave a fifth.
+  // Whatever the limits of a uid are, the last tenth of a total is for those who hold little: what
+  // cuts into it leaves its uid with at most max(1, (free + what it holds) / (uids that hold any,
+  // itself included, + 1)), so that colluders, however many, leave something to the next; and the
+  // last hundredth is root's, who must be able to act when all else is gone. (Tenths and hundredths
+  // are rounded down.)
   struct Config {
     Limits per_uid;
     Limits total;
@@ -62,7 +68,8 @@ class Users {
   Users(const Users&) = delete;  // charges point at it
   Users& operator=(const Users&) = delete;
 
-  // Errors: EDQUOT the uid's limit; ENFILE the daemon's.
+  // Errors: EDQUOT the uid's limit; ENFILE the daemon's, or the uid's share of the little that is
+  // left of it.
   Result<Charge> charge(uid_t uid, Resource resource, std::uint64_t amount);
 
   // The same without the RAII object, for what is given back piecemeal (queued bytes).
@@ -70,6 +77,7 @@ class Users {
   // For what exists already and cannot be refused: may pass every limit, and then refuses what else
   // is asked for until enough was given back.
   void add_unchecked(uid_t uid, Resource resource, std::uint64_t amount);
+  Charge charge_unchecked(uid_t uid, Resource resource, std::uint64_t amount);
   void subtract(uid_t uid, Resource resource, std::uint64_t amount);
 
   [[nodiscard]] std::uint64_t used(uid_t uid, Resource resource) const;
@@ -94,9 +102,13 @@ class Users {
     std::array<std::optional<std::uint64_t>, kResources> limit_override;
   };
 
+  Charge charged(uid_t uid, Resource resource, std::uint64_t amount);
+  [[nodiscard]] bool leaves_enough(uid_t uid, std::size_t index, std::uint64_t amount) const;
+
   Config config_;
   std::map<uid_t, Account> accounts_;
   Limits totals_{};
+  std::array<std::uint64_t, kResources> holders_{};
 };
 
 // A bounded resource that belongs to one owner and is used by many (a name's backlog).

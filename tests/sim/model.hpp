@@ -78,6 +78,7 @@ class Model {
   EndModel* find_end(FlowId flow);
   [[nodiscard]] int text_error(std::string_view text) const;
   [[nodiscard]] int charge_error(uid_t uid, Resource resource) const;
+  [[nodiscard]] std::uint64_t users_of(Resource resource, uid_t newcomer) const;
   [[nodiscard]] bool has_place(const NameModel& name, uid_t uid) const;
   void admit(const NameModel& name);
   EndModel* next_client(NameId id);

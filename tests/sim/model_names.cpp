@@ -96,7 +96,37 @@ int Model::charge_error(uid_t uid, Resource resource) const {
   if (used(uid, resource) >= limit) {
     return EDQUOT;
   }
-  return total(resource) >= config_.total[index] ? ENFILE : 0;
+  const std::uint64_t whole = config_.total[index];
+  const std::uint64_t taken = total(resource);
+  if (taken >= whole) {
+    return ENFILE;
+  }
+  const std::uint64_t left = whole - taken - 1;  // after this one
+  if (uid == 0 || left >= whole / 10) {
+    return 0;
+  }
+  const std::uint64_t mine = used(uid, resource);
+  const std::uint64_t share = (left + 1 + mine) / (users_of(resource, uid) + 1);
+  return left < whole / 100 || (mine > 0 && mine >= share) ? ENFILE : 0;
+}
+
+// How many uids but root hold any of it, or would if `newcomer` took one.
+std::uint64_t Model::users_of(Resource resource, uid_t newcomer) const {
+  std::set<uid_t> uids{newcomer};
+  if (resource == Resource::flows) {
+    for (const EndModel& end : ends_) {
+      uids.insert(end.end.opener.uid);
+    }
+  } else {
+    for (const NameModel& name : names_) {
+      uids.insert(name.name.owner);
+    }
+    for (const Alias& alias : aliases_) {
+      uids.insert(alias.owner);
+    }
+  }
+  uids.erase(0);
+  return uids.size();
 }
 
 void Model::set_limit(uid_t uid, Resource resource, std::uint64_t limit) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -84,7 +85,8 @@ TEST_F(UsersTest, refuses_past_the_limit_of_the_daemon) {
   ASSERT_TRUE(users_.add(kAlice, Resource::flows, 10));
   ASSERT_TRUE(users_.add(kBob, Resource::flows, 10));
   EXPECT_EQ(charge_error(1003, 6), ENFILE);
-  EXPECT_EQ(charge_error(1003, 5), 0);
+  EXPECT_EQ(charge_error(0, 6), ENFILE);
+  EXPECT_EQ(charge_error(0, 5), 0);
   EXPECT_EQ(users_.total(Resource::flows), 20U);
 }
 
@@ -102,6 +104,17 @@ TEST_F(UsersTest, what_is_added_piecemeal_is_subtracted_piecemeal) {
   EXPECT_EQ(users_.used(kAlice, Resource::bytes), 1U);
   EXPECT_DEATH(users_.subtract(kAlice, Resource::bytes, 2), "used");
   EXPECT_DEATH(users_.subtract(kBob, Resource::bytes, 1), "account");
+}
+
+TEST_F(UsersTest, what_exists_already_is_charged_past_the_limits) {
+  {
+    const Charge charge = users_.charge_unchecked(kAlice, Resource::bytes, 40);
+    EXPECT_EQ(users_.used(kAlice, Resource::bytes), 40U);
+    EXPECT_EQ(users_.total(Resource::bytes), 40U);
+    EXPECT_FALSE(users_.add(kBob, Resource::bytes, 1));
+    EXPECT_FALSE(users_.add(0, Resource::bytes, 1));
+  }
+  EXPECT_TRUE(users_.add(kBob, Resource::bytes, 1));
 }
 
 TEST_F(UsersTest, nothing_costs_nothing_even_above_the_limit) {
@@ -131,7 +144,7 @@ TEST_F(UsersTest, overrides_survive_new_defaults) {
   EXPECT_EQ(users_.limit(kBob, Resource::flows), 5U);
   EXPECT_EQ(charge_error(0, 3), EDQUOT);
   EXPECT_EQ(charge_error(kAlice, 13), ENFILE);
-  EXPECT_EQ(charge_error(kAlice, 12), 0);
+  EXPECT_EQ(charge_error(kAlice, 11), 0);
 }
 
 TEST_F(UsersTest, knows_who_ever_had_a_charge_or_an_override) {
@@ -155,6 +168,87 @@ TEST(UsersDefaultsTest, eight_colluding_uids_leave_a_fifth_of_everything) {
     const std::uint64_t total = Users::Config::defaults().total[index];
     EXPECT_GE(total - users.total(resource), total / 5);
     EXPECT_TRUE(users.add(kAlice, resource, users.limit(kAlice, resource)));
+  }
+}
+
+// --- the last tenth of a total
+// -------------------------------------------------------------------
+
+// Takes all that `uid` may, one by one; returns how much it has then.
+std::uint64_t take_all(Users& users, uid_t uid, Resource resource = Resource::flows) {
+  while (users.add(uid, resource, 1)) {
+  }
+  return users.used(uid, resource);
+}
+
+TEST(UsersShareTest, the_last_tenth_is_not_for_who_holds_more_than_the_share) {
+  Users users{config(1000, 1000)};
+  EXPECT_EQ(take_all(users, kAlice), 900U);
+  EXPECT_EQ(take_all(users, kBob), 33U);  // (100 + 0) / (2 + 1)
+  EXPECT_EQ(take_all(users, kAlice), 900U);
+}
+
+TEST(UsersShareTest, an_amount_is_compared_with_the_share_as_a_whole) {
+  Users users{config(1000, 1000)};
+  ASSERT_TRUE(users.add(kAlice, Resource::bytes, 900));
+  const Status refused = users.add(kBob, Resource::bytes, 34);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().error, ENFILE);
+  EXPECT_TRUE(users.add(kBob, Resource::bytes, 33));
+}
+
+TEST(UsersShareTest, whoever_gives_back_makes_room_and_counts_no_more) {
+  Users users{config(1000, 1000)};
+  ASSERT_TRUE(users.add(kAlice, Resource::flows, 900));
+  ASSERT_TRUE(users.add(kBob, Resource::flows, 33));
+  users.subtract(kBob, Resource::flows, 33);
+  EXPECT_EQ(take_all(users, 1003), 33U);
+  users.subtract(kAlice, Resource::flows, 900);
+  EXPECT_EQ(take_all(users, 1003), 900U);
+}
+
+TEST(UsersShareTest, what_root_holds_does_not_count_as_a_uid) {
+  Users users{config(1000, 1000)};
+  ASSERT_TRUE(users.add(0, Resource::flows, 900));
+  EXPECT_EQ(take_all(users, kAlice), 50U);
+}
+
+TEST(UsersShareTest, root_keeps_a_hundredth_whoever_comes) {
+  Users users{config(1000, 1000)};
+  for (uid_t uid = 1; uid <= 2000; ++uid) {
+    take_all(users, uid);
+  }
+  EXPECT_EQ(users.total(Resource::flows), 990U);
+  EXPECT_EQ(take_all(users, 0), 10U);
+}
+
+TEST(UsersShareTest, a_total_lowered_below_the_use_refuses_everybody) {
+  Users users{config(1000, 1000)};
+  take_all(users, kAlice);
+  users.reconfigure(config(500, 500));
+  EXPECT_FALSE(users.add(kBob, Resource::flows, 1));
+  EXPECT_FALSE(users.add(0, Resource::flows, 1));
+  EXPECT_TRUE(users.add(kBob, Resource::flows, 0));
+}
+
+TEST(UsersShareTest, without_a_total_there_is_no_share) {
+  Users users{config(1000, kUnlimited)};
+  for (uid_t uid = 1; uid <= 100; ++uid) {
+    EXPECT_EQ(take_all(users, uid), 1000U);
+  }
+}
+
+TEST(UsersShareTest, a_hundred_colluding_uids_leave_something_of_everything) {
+  Users users{Users::Config::defaults()};
+  for (std::size_t index = 0; index < kResources; ++index) {
+    const auto resource = static_cast<Resource>(index);
+    SCOPED_TRACE(std::string(to_string(resource)));
+    const std::uint64_t step = std::max<std::uint64_t>(1, users.limit(1, resource) / 2048);
+    for (uid_t uid = 1; uid <= 100; ++uid) {
+      while (users.add(uid, resource, step)) {
+      }
+    }
+    EXPECT_TRUE(users.add(kAlice, resource, users.limit(kAlice, resource) / 1024));
   }
 }
 
