@@ -33,11 +33,25 @@ class LaneWriter {
 
   // Lays down a message of 1..mtu bytes behind what is staged; the reader sees none of it yet.
   Outcome stage(std::span<const std::byte> message, std::uint16_t origin = 0);
+  // The same for a message in a block of the pool.
+  Outcome stage_block(const flowfs_block& block, std::uint16_t origin = 0);
   // Publishes what is staged, all at once. Afterwards the caller rings (Bell::wake_data).
   void publish();
-  // Takes back what is staged.
+  // Takes back what is staged, and the loan.
   void abandon();
   Outcome write(std::span<const std::byte> message);
+
+  // Lends the place of a message of 1..mtu bytes behind what is staged, to be written in place. The
+  // reader sees none of it, and nothing else may be staged, until stage_loan() or cancel_loan().
+  Outcome loan(std::size_t bytes, std::span<std::byte>& place);
+  // Stages the first `bytes` of the loan, at least one. Whether they had to be moved: a short
+  // message may not stay in the bulk ring.
+  bool stage_loan(std::size_t bytes, std::uint16_t origin = 0);
+  void cancel_loan() { loan_.reset(); }
+  [[nodiscard]] bool has_loan() const { return loan_.has_value(); }
+
+  // The peer tells its cursors in another segment now.
+  void watch(std::span<const std::byte> peer);
 
   // Whether a message of `bytes` fits now. Looks at the peer's cursors with seq_cst, so it is the
   // look that follows Sleeper::begin on sleep_room.
@@ -62,8 +76,13 @@ class LaneWriter {
     std::uint64_t bulk = 0;  // rounded up; 0: inline
   };
   [[nodiscard]] Place place(std::size_t bytes) const;
+  [[nodiscard]] Place place_record(std::size_t body) const;
   [[nodiscard]] bool fits(const Place& place) const;
-  void put_bulk(const Place& place, std::span<const std::byte> message);
+  // Looks at the cursors only where it must.
+  Outcome find_room(const Place& place);
+  [[nodiscard]] std::span<std::byte> space(const Place& place, std::size_t bytes) const;
+  std::byte* put_record(const Place& place, std::uint16_t flags, std::uint16_t origin);
+  void put_bulk(const Place& place, std::uint16_t origin, std::size_t bytes);
   void put_commit(std::uint64_t offset, std::uint32_t commit);
   [[nodiscard]] flowfs_record& record_at(std::uint64_t offset) const;
 
@@ -80,6 +99,11 @@ class LaneWriter {
   // The least the reader can have read; grows only.
   std::uint64_t reader_hot_;
   std::uint64_t reader_bulk_;
+  struct Loan {
+    Place place;
+    std::size_t bytes = 0;
+  };
+  std::optional<Loan> loan_;
   bool corrupt_ = false;
 };
 
@@ -95,6 +119,9 @@ class LaneReader {
     std::span<const std::byte> payload;  // in the peer's memory: copy before parsing
     std::uint64_t sequence = 0;
     std::uint16_t origin = 0;
+    // The message lies in a block of the pool, and `payload` is empty. A copy, with a length of
+    // 1..mtu; whether there is such a block is for the pool to say.
+    std::optional<flowfs_block> block;
   };
 
   // Reads the lane in `peer` from `start`, whose sequence is FLOWFS_SEQUENCE_ANY where the position
@@ -127,6 +154,7 @@ class LaneReader {
   Outcome skip_padding(const Header& header);
   Outcome take(const Header& header);
   bool take_bulk(std::uint64_t body_offset);
+  bool take_block(std::uint64_t body_offset);
 
   Geometry geometry_;
   std::span<const std::byte> peer_;

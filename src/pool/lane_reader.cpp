@@ -101,10 +101,22 @@ LaneReader::Outcome LaneReader::skip_padding(const Header& header) {
 // Checks the copy of a header and makes the record of it.
 LaneReader::Outcome LaneReader::take(const Header& header) {
   const std::uint64_t body = std::uint64_t{header.commit} - 1;
-  const bool bulk = header.flags == FLOWFS_RECORD_BULK;
-  if (body == 0 || body > (bulk ? sizeof(flowfs_bulk) : geometry_.inline_bytes) ||
-      (bulk ? body != sizeof(flowfs_bulk) : header.flags != 0) ||
-      sizeof(flowfs_record) + body > geometry_.hot_bytes - offset_ ||
+  std::uint64_t most = 0;
+  std::uint64_t least = 1;
+  switch (header.flags) {
+    case 0:
+      most = geometry_.inline_bytes;
+      break;
+    case FLOWFS_RECORD_BULK:
+      least = most = sizeof(flowfs_bulk);
+      break;
+    case FLOWFS_RECORD_BLOCK:
+      least = most = sizeof(flowfs_block);
+      break;
+    default:
+      return Outcome::corrupt;
+  }
+  if (body < least || body > most || sizeof(flowfs_record) + body > geometry_.hot_bytes - offset_ ||
       (position_.sequence != FLOWFS_SEQUENCE_ANY && header.sequence != position_.sequence)) {
     return Outcome::corrupt;
   }
@@ -115,11 +127,12 @@ LaneReader::Outcome LaneReader::take(const Header& header) {
            .sequence = header.sequence + 1};
   peeked_ = Record{.payload = peer_.subspan(body_offset, body),
                    .sequence = header.sequence,
-                   .origin = header.origin};
-  if (bulk && !take_bulk(body_offset)) {
-    return Outcome::corrupt;
-  }
-  return Outcome::record;
+                   .origin = header.origin,
+                   .block = std::nullopt};
+  const bool named = header.flags == FLOWFS_RECORD_BULK    ? take_bulk(body_offset)
+                     : header.flags == FLOWFS_RECORD_BLOCK ? take_block(body_offset)
+                                                           : true;
+  return named ? Outcome::record : Outcome::corrupt;
 }
 
 bool LaneReader::take_bulk(std::uint64_t body_offset) {
@@ -139,6 +152,22 @@ bool LaneReader::take_bulk(std::uint64_t body_offset) {
   }
   peeked_->payload = peer_.subspan(geometry_.bulk_offset() + offset, length);
   next_.bulk = begin + room;
+  return true;
+}
+
+bool LaneReader::take_block(std::uint64_t body_offset) {
+  const auto& named = at<flowfs_block>(peer_, body_offset);
+  // relaxed: ordered behind the commit word; each read exactly once.
+  const flowfs_block block{.pool = shared(named.pool).load(std::memory_order_relaxed),
+                           .block = shared(named.block).load(std::memory_order_relaxed),
+                           .generation = shared(named.generation).load(std::memory_order_relaxed),
+                           .offset = shared(named.offset).load(std::memory_order_relaxed),
+                           .length = shared(named.length).load(std::memory_order_relaxed)};
+  if (block.length == 0 || block.length > geometry_.mtu_bytes) {
+    return false;
+  }
+  peeked_->payload = {};
+  peeked_->block = block;
   return true;
 }
 
@@ -178,6 +207,13 @@ std::optional<Position> find_lane_end(LaneReader reader) {
 CursorPublisher::CursorPublisher(const Geometry& geometry, flowfs_cursors& own,
                                  Generation peer_generation, const Position& position)
     : geometry_(geometry), own_(&own) {
+  // relaxed: the owner's own word.
+  const std::uint64_t before = shared(own_->generation).load(std::memory_order_relaxed);
+  if (before != std::to_underlying(peer_generation)) {
+    // seq_cst: before the cursors change, so that they are never taken for those of the segment
+    // before, even where this process ends in between. Under no generation nothing has been read.
+    shared(own_->generation).store(0, std::memory_order_seq_cst);
+  }
   publish(position);
   // seq_cst, pairs with LaneWriter::refresh: whoever sees the generation sees its cursors; and it
   // precedes the look at the sleeper's epoch in Bell::wake.

@@ -36,39 +36,73 @@ LaneWriter::LaneWriter(const Geometry& geometry, std::span<std::byte> own,
                peer.size() >= sizeof(flowfs_segment));
 }
 
+void LaneWriter::watch(std::span<const std::byte> peer) {
+  FLOWFS_CHECK(peer.size() >= sizeof(flowfs_segment));
+  cursors_ = &segment_header(peer).cursors;
+  reader_hot_ = round_up(behind(committed_.hot, geometry_.hot_bytes), FLOWFS_RECORD_ALIGN);
+  reader_bulk_ = round_up(behind(committed_.bulk, geometry_.bulk_bytes), FLOWFS_BULK_ALIGN);
+}
+
 LaneWriter::Outcome LaneWriter::stage(std::span<const std::byte> message, std::uint16_t origin) {
-  FLOWFS_CHECK(!message.empty() && message.size() <= geometry_.mtu_bytes);
-  if (const Outcome room = room_for(message.size()); room != Outcome::ok) {
+  FLOWFS_CHECK(!message.empty() && message.size() <= geometry_.mtu_bytes && !loan_);
+  const Place where = place(message.size());
+  if (const Outcome room = find_room(where); room != Outcome::ok) {
     return room;
   }
-  const Place where = place(message.size());
-  if (where.padding != 0) {
-    put_commit(staged_offset_,
-               FLOWFS_COMMIT_PADDING |
-                   static_cast<std::uint32_t>(where.padding - sizeof(flowfs_record) + 1));
-    record_at(staged_offset_).flags = 0;
-    staged_offset_ = 0;
-    staged_.hot += where.padding;
-  }
-  const std::uint64_t next = (staged_offset_ + where.record) % geometry_.hot_bytes;
-  // relaxed: published by the commit word below or by the first of the batch; invariant 1.
-  shared(record_at(next).commit).store(0, std::memory_order_relaxed);
-
-  flowfs_record& record = record_at(staged_offset_);
-  record.flags = where.bulk != 0 ? FLOWFS_RECORD_BULK : std::uint16_t{0};
-  record.origin = origin;
-  record.sequence = staged_.sequence;
+  std::memcpy(space(where, message.size()).data(), message.data(), message.size());
   if (where.bulk != 0) {
-    put_bulk(where, message);
+    put_bulk(where, origin, message.size());
   } else {
-    std::memcpy(&record + 1, message.data(), message.size());
+    put_record(where, 0, origin);
   }
-  put_commit(staged_offset_, static_cast<std::uint32_t>(where.body + 1));
-  staged_.hot += where.record;
-  staged_.bulk += where.bulk_padding + where.bulk;
-  ++staged_.sequence;
-  staged_offset_ = next;
   return Outcome::ok;
+}
+
+LaneWriter::Outcome LaneWriter::stage_block(const flowfs_block& block, std::uint16_t origin) {
+  FLOWFS_CHECK(!loan_);
+  const Place where = place_record(sizeof block);
+  if (const Outcome room = find_room(where); room != Outcome::ok) {
+    return room;
+  }
+  std::memcpy(put_record(where, FLOWFS_RECORD_BLOCK, origin), &block, sizeof block);
+  return Outcome::ok;
+}
+
+LaneWriter::Outcome LaneWriter::loan(std::size_t bytes, std::span<std::byte>& lent) {
+  FLOWFS_CHECK(bytes != 0 && bytes <= geometry_.mtu_bytes && !loan_);
+  const Place where = place(bytes);
+  Outcome room = find_room(where);
+  if (where.bulk != 0 && room == Outcome::ok) {
+    room = find_room(place(geometry_.inline_bytes));  // where it may have to be moved to
+  }
+  if (room != Outcome::ok) {
+    return room;
+  }
+  lent = space(where, bytes);
+  loan_ = Loan{.place = where, .bytes = bytes};
+  return Outcome::ok;
+}
+
+bool LaneWriter::stage_loan(std::size_t bytes, std::uint16_t origin) {
+  FLOWFS_CHECK(loan_ && bytes != 0 && bytes <= loan_->bytes);
+  Place where = loan_->place;
+  loan_.reset();
+  if (where.bulk == 0) {
+    where.body = bytes;
+    where.record = round_up(sizeof(flowfs_record) + bytes, FLOWFS_RECORD_ALIGN);
+    put_record(where, 0, origin);
+    return false;
+  }
+  if (bytes > geometry_.inline_bytes) {
+    where.bulk = round_up(bytes, FLOWFS_BULK_ALIGN);
+    put_bulk(where, origin, bytes);
+    return false;
+  }
+  const std::byte* written = space(where, bytes).data();
+  where = place(bytes);
+  std::memcpy(space(where, bytes).data(), written, bytes);
+  put_record(where, 0, origin);
+  return true;
 }
 
 void LaneWriter::publish() {
@@ -84,6 +118,7 @@ void LaneWriter::publish() {
 
 void LaneWriter::abandon() {
   first_commit_ = 0;
+  loan_.reset();
   staged_ = committed_;
   staged_offset_ = committed_.hot % geometry_.hot_bytes;
 }
@@ -96,11 +131,12 @@ LaneWriter::Outcome LaneWriter::write(std::span<const std::byte> message) {
   return outcome;
 }
 
-LaneWriter::Outcome LaneWriter::room_for(std::size_t bytes) {
+LaneWriter::Outcome LaneWriter::room_for(std::size_t bytes) { return find_room(place(bytes)); }
+
+LaneWriter::Outcome LaneWriter::find_room(const Place& where) {
   if (corrupt_) {
     return Outcome::corrupt;
   }
-  const Place where = place(bytes);
   if (fits(where)) {
     return Outcome::ok;
   }
@@ -139,17 +175,22 @@ LaneWriter::Outcome LaneWriter::refresh() {
 }
 
 LaneWriter::Place LaneWriter::place(std::size_t bytes) const {
+  if (bytes <= geometry_.inline_bytes) {
+    return place_record(bytes);
+  }
+  Place where = place_record(sizeof(flowfs_bulk));
+  where.bulk = round_up(bytes, FLOWFS_BULK_ALIGN);
+  const std::uint64_t rest = geometry_.bulk_bytes - staged_.bulk % geometry_.bulk_bytes;
+  where.bulk_padding = where.bulk > rest ? rest : 0;
+  return where;
+}
+
+LaneWriter::Place LaneWriter::place_record(std::size_t body) const {
   Place where;
-  const bool bulk = bytes > geometry_.inline_bytes;
-  where.body = bulk ? sizeof(flowfs_bulk) : bytes;
-  where.record = round_up(sizeof(flowfs_record) + where.body, FLOWFS_RECORD_ALIGN);
+  where.body = body;
+  where.record = round_up(sizeof(flowfs_record) + body, FLOWFS_RECORD_ALIGN);
   const std::uint64_t rest = geometry_.hot_bytes - staged_offset_;
   where.padding = where.record > rest ? rest : 0;
-  if (bulk) {
-    where.bulk = round_up(bytes, FLOWFS_BULK_ALIGN);
-    const std::uint64_t bulk_rest = geometry_.bulk_bytes - staged_.bulk % geometry_.bulk_bytes;
-    where.bulk_padding = where.bulk > bulk_rest ? bulk_rest : 0;
-  }
   return where;
 }
 
@@ -161,13 +202,46 @@ bool LaneWriter::fits(const Place& where) const {
          (where.bulk == 0 || bulk <= geometry_.bulk_bytes);
 }
 
-void LaneWriter::put_bulk(const Place& where, std::span<const std::byte> message) {
-  const std::uint64_t position = staged_.bulk + where.bulk_padding;
-  const flowfs_bulk descriptor{
-      .position = position, .length = static_cast<std::uint32_t>(message.size()), .reserved = 0};
-  std::memcpy(&record_at(staged_offset_) + 1, &descriptor, sizeof descriptor);
-  std::memcpy(own_.data() + geometry_.bulk_offset() + position % geometry_.bulk_bytes,
-              message.data(), message.size());
+// Where the message itself goes.
+std::span<std::byte> LaneWriter::space(const Place& where, std::size_t bytes) const {
+  if (where.bulk != 0) {
+    const std::uint64_t position = staged_.bulk + where.bulk_padding;
+    return own_.subspan(geometry_.bulk_offset() + position % geometry_.bulk_bytes, bytes);
+  }
+  const std::uint64_t offset = where.padding != 0 ? 0 : staged_offset_;
+  return own_.subspan(geometry_.hot_offset() + offset + sizeof(flowfs_record), bytes);
+}
+
+// Stages the record around its body, which may be written before or after this.
+std::byte* LaneWriter::put_record(const Place& where, std::uint16_t flags, std::uint16_t origin) {
+  if (where.padding != 0) {
+    put_commit(staged_offset_,
+               FLOWFS_COMMIT_PADDING |
+                   static_cast<std::uint32_t>(where.padding - sizeof(flowfs_record) + 1));
+    record_at(staged_offset_).flags = 0;
+    staged_offset_ = 0;
+    staged_.hot += where.padding;
+  }
+  const std::uint64_t next = (staged_offset_ + where.record) % geometry_.hot_bytes;
+  // relaxed: published by the commit word below or by the first of the batch; invariant 1.
+  shared(record_at(next).commit).store(0, std::memory_order_relaxed);
+  flowfs_record& record = record_at(staged_offset_);
+  record.flags = flags;
+  record.origin = origin;
+  record.sequence = staged_.sequence;
+  put_commit(staged_offset_, static_cast<std::uint32_t>(where.body + 1));
+  staged_.hot += where.record;
+  ++staged_.sequence;
+  staged_offset_ = next;
+  return reinterpret_cast<std::byte*>(&record + 1);
+}
+
+void LaneWriter::put_bulk(const Place& where, std::uint16_t origin, std::size_t bytes) {
+  const flowfs_bulk descriptor{.position = staged_.bulk + where.bulk_padding,
+                               .length = static_cast<std::uint32_t>(bytes),
+                               .reserved = 0};
+  std::memcpy(put_record(where, FLOWFS_RECORD_BULK, origin), &descriptor, sizeof descriptor);
+  staged_.bulk += where.bulk_padding + where.bulk;
 }
 
 // The first commit word of a batch waits for publish(); the reader sees nothing behind it before.

@@ -103,6 +103,10 @@ class Trial {
       return;
     }
     auto* place = hostile_.bytes().data() + geometry_.hot_offset() + offset;
+    if (input_->ConsumeIntegralInRange(0, 7) == 0) {
+      plausible_block(place, geometry_.hot_bytes - offset);
+      return;
+    }
     const bool bulk = input_->ConsumeBool();
     const bool padding = input_->ConsumeIntegralInRange(0, 9) == 0;
     const auto error = input_->ConsumeIntegralInRange<std::uint32_t>(0, 3);
@@ -130,6 +134,20 @@ class Trial {
       std::memcpy(place + sizeof record, &descriptor, sizeof descriptor);
     }
   }
+  void plausible_block(std::byte* place, std::uint64_t room) {
+    flowfs_record record{};
+    record.commit =
+        sizeof(flowfs_block) + input_->ConsumeIntegralInRange<std::uint32_t>(0, 9) / 9 + 1;
+    record.flags = FLOWFS_RECORD_BLOCK;
+    record.sequence = reader_.position().sequence;
+    flowfs_block block{};
+    block.length = input_->ConsumeIntegralInRange<std::uint32_t>(0, geometry_.mtu_bytes + 1);
+    block.block = input_->ConsumeIntegral<std::uint32_t>();
+    std::memcpy(place, &record, sizeof record);
+    if (room >= sizeof record + sizeof block) {
+      std::memcpy(place + sizeof record, &block, sizeof block);
+    }
+  }
   void plausible_cursors() {
     flowfs_cursors& cursors = flowfs::pool::segment_header(hostile_.bytes()).cursors;
     cursors.generation = input_->ConsumeIntegralInRange<std::uint64_t>(0, 2);
@@ -140,6 +158,11 @@ class Trial {
 
   void check(const LaneReader::Record& record) {
     const auto whole = hostile_.bytes();
+    if (record.block) {
+      require(record.payload.empty() && record.block->length != 0 &&
+              record.block->length <= geometry_.mtu_bytes);
+      return;
+    }
     require(!record.payload.empty() && record.payload.size() <= geometry_.mtu_bytes);
     require(record.payload.data() >= whole.data() + geometry_.hot_offset() &&
             record.payload.data() + record.payload.size() <= whole.data() + whole.size());
@@ -166,11 +189,34 @@ class Trial {
     }
     require(total <= geometry_.hot_bytes + geometry_.bulk_bytes);
   }
+  LaneWriter::Outcome put(const std::vector<std::byte>& message) {
+    switch (input_->ConsumeIntegralInRange(0, 3)) {
+      case 0:
+        return writer_.stage(message);
+      case 1:
+        return writer_.stage_block(
+            {.pool = 1, .block = 2, .generation = 3, .offset = 0, .length = 4});
+      case 2: {
+        std::span<std::byte> place;
+        const auto outcome = writer_.loan(message.size(), place);
+        if (outcome == LaneWriter::Outcome::ok) {
+          const auto own = own_.bytes();
+          require(place.data() >= own.data() + geometry_.hot_offset() &&
+                  place.data() + place.size() <= own.data() + own.size());
+          std::memset(place.data(), 0xff, place.size());
+          writer_.stage_loan(input_->ConsumeIntegralInRange<std::size_t>(1, place.size()));
+        }
+        return outcome;
+      }
+      default:
+        return writer_.write(message);
+    }
+  }
   void write() {
     const auto length = input_->ConsumeIntegralInRange<std::size_t>(1, geometry_.mtu_bytes);
     const std::vector<std::byte> message(length);
     const Position before = writer_.position();
-    const auto outcome = input_->ConsumeBool() ? writer_.stage(message) : writer_.write(message);
+    const auto outcome = put(message);
     if (input_->ConsumeBool()) {
       writer_.publish();
     }

@@ -131,6 +131,37 @@ TEST(LaneRace, loses_no_wake_up_in_a_round_trip) {
   std::printf("  %" PRIu64 " round trips, %" PRIu64 " sleeps\n", trips, sleeps);
 }
 
+// Whoever is killed at any instruction of taking up a new segment leaves cursors that are about the
+// one they name, or about none.
+TEST(CursorRace, never_tells_one_segment_the_cursors_of_another) {
+  const auto geometry = pool::test::geometry(496);
+  const Memory memory(geometry.segment_bytes());
+  flowfs_cursors& cursors = memory.header().cursors;
+  std::atomic<bool> stop = false;
+  std::thread reader([&] {
+    for (std::uint64_t generation = 1; !stop.load(std::memory_order_relaxed); ++generation) {
+      pool::CursorPublisher(geometry, cursors, pool::Generation{generation},
+                            {.hot = generation * 16, .bulk = 0, .sequence = 0});
+    }
+  });
+  std::uint64_t believed = 0;
+  std::uint64_t wrong = 0;
+  const Instant end = Clock::now() + hammer_time() / 5;
+  while (Clock::now() < end) {
+    const std::uint64_t before = pool::shared(cursors.generation).load();
+    const std::uint64_t hot = pool::shared(cursors.hot).load();
+    const std::uint64_t after = pool::shared(cursors.generation).load();
+    if (before == after && before != 0) {
+      ++believed;
+      wrong += hot == before * 16 ? 0 : 1;
+    }
+  }
+  stop.store(true, std::memory_order_relaxed);
+  reader.join();
+  EXPECT_GT(believed, 0U);
+  EXPECT_EQ(wrong, 0U);
+}
+
 // The order of the daemon's stores lets a reader of another process believe what it read first.
 TEST(StatusRace, never_tells_one_generation_the_end_of_another) {
   auto file = pool::StatusFile::create(1'000, 64);

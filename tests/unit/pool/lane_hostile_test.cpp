@@ -64,6 +64,32 @@ INSTANTIATE_TEST_SUITE_P(
             [](Lane& l) { bulk(l).position = l.geometry.bulk_bytes - 64; }},
         Lie{"bulk at the end of numbers", [](Lane& l) { bulk(l).position = UINT64_MAX - 63; }}));
 
+class HostileBlock : public testing::TestWithParam<Lie> {};
+
+TEST_P(HostileBlock, is_found_out_for_good) {
+  Lane lane(test::geometry(5'000));
+  ASSERT_EQ(lane.writer.stage_block(
+                {.pool = 1, .block = 2, .generation = 3, .offset = 0, .length = 5'000}),
+            Outcome::ok);
+  lane.writer.publish();
+  GetParam().tell(lane);
+  EXPECT_EQ(lane.read(), "(corrupt)");
+  EXPECT_EQ(lane.read(), "(corrupt)");
+}
+
+flowfs_block& block(Lane& lane) { return *reinterpret_cast<flowfs_block*>(&lane.record_at(0) + 1); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Lies, HostileBlock,
+    testing::Values(Lie{"no length", [](Lane& l) { block(l).length = 0; }},
+                    Lie{"past the mtu",
+                        [](Lane& l) { block(l).length = l.geometry.mtu_bytes + 1; }},
+                    Lie{"a body that is longer", [](Lane& l) { l.record_at(0).commit += 1; }},
+                    Lie{"a body that is shorter", [](Lane& l) { l.record_at(0).commit -= 1; }},
+                    Lie{"in the bulk ring too", [](Lane& l) {
+                          l.record_at(0).flags = FLOWFS_RECORD_BLOCK | FLOWFS_RECORD_BULK;
+                        }}));
+
 TEST(HostileLane, rejects_padding_of_the_wrong_length) {
   Lane lane(test::geometry(400));
   ASSERT_EQ(lane.writer.write(bytes("first")), Outcome::ok);

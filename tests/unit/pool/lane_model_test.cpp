@@ -25,8 +25,29 @@ std::string random_message(std::mt19937& random, const Geometry& geometry) {
   return std::string(1 + random() % most, static_cast<char>('a' + random() % 26));
 }
 
+// Lends the longest that has room, stages some of it or none.
+void loan(std::mt19937& random, Lane& lane, Model& model) {
+  std::string message = random_message(random, lane.geometry);
+  const std::size_t lent =
+      std::min<std::size_t>(message.size() + random() % 500, lane.geometry.mtu_bytes);
+  std::span<std::byte> place;
+  const Outcome outcome = lane.writer.loan(lent, place);
+  ASSERT_NE(outcome, Outcome::corrupt);
+  if (outcome != Outcome::ok) {
+    return;
+  }
+  std::memset(place.data(), '?', place.size());
+  if (random() % 4 == 0) {
+    lane.writer.cancel_loan();
+    return;
+  }
+  std::memcpy(place.data(), message.data(), message.size());
+  lane.writer.stage_loan(message.size());
+  model.staged.push_back(std::move(message));
+}
+
 void step(std::mt19937& random, Lane& lane, Model& model) {
-  switch (random() % 8) {
+  switch (random() % 9) {
     case 0:
     case 1:
     case 2: {
@@ -52,6 +73,9 @@ void step(std::mt19937& random, Lane& lane, Model& model) {
       }
       break;
     case 5:
+      loan(random, lane, model);
+      break;
+    case 6:
       lane.cursors.publish(lane.reader.position());
       break;
     default:
