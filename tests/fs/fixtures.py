@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+import figures
 import harness
 import procs
 
@@ -18,6 +19,10 @@ def pytest_configure(config):
     if os.geteuid() != 0:
         pytest.exit("these tests mount and change uids: they need root", 2)
     harness.clean_up_after_the_dead()
+
+
+def pytest_terminal_summary(terminalreporter):
+    figures.show_and_keep(terminalreporter.write_line)
 
 
 def long_run():

@@ -206,7 +206,7 @@ def test_a_dial_expires(name):
     start = time.monotonic()
     with raises_errno(errno.ETIMEDOUT):
         name.open_dial()
-    assert 0.045 <= time.monotonic() - start < 5
+    assert time.monotonic() - start >= 0.045
 
 
 def test_an_expired_dial_leaves_the_queue(daemon, name):

@@ -5,7 +5,6 @@ import errno
 import itertools
 import os
 import resource
-import time
 
 import pytest
 import wire
@@ -110,7 +109,7 @@ def test_file_ends_need_no_descriptor_of_the_daemon(daemon, name):
     before = daemon.descriptors()
     for _ in range(200):
         name.pair()
-    assert daemon.descriptors() == before
+    daemon.wait_descriptors(before)
 
 
 def exercise(pairs):
@@ -216,14 +215,3 @@ def test_the_daemons_limit_of_flows_is_enfile(fresh_daemon):
     for pair in pairs:
         close(*pair)
     daemon.stop()
-
-
-def test_setting_up_a_flow_does_not_slow_down_with_their_number(daemon, name):
-    """Flat: the last hundred of many within a multiple of the first hundred."""
-    times = []
-    for _ in range(AT_ONCE):
-        start = time.perf_counter()
-        name.pair()
-        times.append(time.perf_counter() - start)
-    first, last = sorted(times[:100])[50], sorted(times[-100:])[50]
-    assert last < 5 * first
