@@ -12,7 +12,8 @@
 
 namespace flowfs {
 
-FutexOutcome futex_wait(const FutexWord* word, std::uint32_t expected, Instant deadline) {
+FutexOutcome futex_wait(const FutexWord* word, std::uint32_t expected, Instant deadline,
+                        std::uint32_t mask) {
   timespec until{};
   if (deadline != kNever) {
     const auto since_boot = deadline.time_since_epoch();
@@ -21,9 +22,8 @@ FutexOutcome futex_wait(const FutexWord* word, std::uint32_t expected, Instant d
     until.tv_nsec = (since_boot - seconds).count();
   }
   // WAIT_BITSET and not WAIT: its deadline is absolute, so a restart does not prolong the wait.
-  const long result =
-      ::syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, deadline == kNever ? nullptr : &until,
-                nullptr, FUTEX_BITSET_MATCH_ANY);
+  const long result = ::syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected,
+                                deadline == kNever ? nullptr : &until, nullptr, mask);
   if (result == 0) {
     return FutexOutcome::woken;
   }
@@ -39,8 +39,8 @@ FutexOutcome futex_wait(const FutexWord* word, std::uint32_t expected, Instant d
   }
 }
 
-int futex_wake(const FutexWord* word, int count) {
-  const long woken = ::syscall(SYS_futex, word, FUTEX_WAKE, count, nullptr, nullptr, 0);
+int futex_wake(const FutexWord* word, int count, std::uint32_t mask) {
+  const long woken = ::syscall(SYS_futex, word, FUTEX_WAKE_BITSET, count, nullptr, nullptr, mask);
   return woken < 0 ? 0 : static_cast<int>(woken);
 }
 
