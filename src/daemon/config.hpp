@@ -29,6 +29,7 @@ struct Config {
   std::string mount;  // empty: the default of the mode (paths.hpp)
   log::Level log_level = log::Level::info;
   std::string group = "flowfs";
+  std::uint64_t longest_message_bytes = registry::kLongestMessage;
   std::uint64_t hot_ring_bytes = fs::Options{}.hot_ring_bytes;
   registry::Users::Config limits = registry::Users::Config::defaults();
   std::uint64_t requests_per_second = fs::Options{}.requests_per_second;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include "daemon/paths.hpp"
 #include "daemon/privileges.hpp"
 #include "daemon/readiness.hpp"
+#include "daemon/request_pages.hpp"
 
 namespace flowfs::daemon {
 namespace {
@@ -34,8 +36,21 @@ void tell_of_restart(const Config& now, const Config& wanted, std::string_view m
     log::notice("daemon.hot_ring changes at the next start now={} wanted={}", now.hot_ring_bytes,
                 wanted.hot_ring_bytes);
   }
+  if (wanted.longest_message_bytes != now.longest_message_bytes) {
+    log::notice("daemon.longest_message changes at the next start now={} wanted={}",
+                now.longest_message_bytes, wanted.longest_message_bytes);
+  }
   if (wanted.group != now.group) {
     log::notice("daemon.group changes at the next start now={} wanted={}", now.group, wanted.group);
+  }
+}
+
+// Until the next start no message can be longer than the mount was made for.
+void keep_longest_message(Config& config, std::uint64_t bytes) {
+  config.longest_message_bytes = bytes;
+  config.defaults.mtu_bytes = std::min(config.defaults.mtu_bytes, bytes);
+  for (fs::DeclaredName& name : config.names) {
+    name.settings.mtu_bytes = std::min(name.settings.mtu_bytes, bytes);
   }
 }
 
@@ -80,6 +95,9 @@ int Daemon::run() {
 std::expected<void, std::string> Daemon::start() {
   if (!group_exists(plan_.config.group)) {
     log::notice("the group of the shared pool does not exist group={}", plan_.config.group);
+  }
+  if (auto complaint = lacks_pages(plan_.config.longest_message_bytes, kernel_request_pages())) {
+    return std::unexpected(std::move(*complaint));
   }
   const auto descriptors = raise_descriptor_limit();
   if (!descriptors) {
@@ -170,6 +188,7 @@ fs::Options Daemon::server_options() const {
           .passthrough = !plan_.rootless,
           .name_defaults = plan_.config.defaults,
           .names = plan_.config.names,
+          .longest_message_bytes = plan_.config.longest_message_bytes,
           .requests_per_second = plan_.config.requests_per_second,
           .hot_ring_bytes = plan_.config.hot_ring_bytes};
 }
@@ -246,6 +265,7 @@ void Daemon::apply(Config config) {
   config.mount = plan_.config.mount;
   config.group = plan_.config.group;
   config.hot_ring_bytes = plan_.config.hot_ring_bytes;
+  keep_longest_message(config, plan_.config.longest_message_bytes);
   plan_.config = std::move(config);
   log::set_level(plan_.log_level.value_or(plan_.config.log_level));
   users_.reconfigure(limits_of(plan_.config));

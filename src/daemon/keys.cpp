@@ -21,6 +21,7 @@ constexpr std::uint64_t kMostObjects = 1'000'000;
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 50;
 constexpr std::uint64_t kLongestTimeUs = 1'000'000'000'000;  // 11 days, as in the tree
 constexpr std::uint64_t kMostDepth = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMostMessage = std::uint64_t{64} << 20;
 constexpr std::uint64_t kFewestRequests = 100;  // with less, nobody could work
 constexpr std::uint64_t kMostRequests = 1'000'000'000;
 constexpr std::size_t kLongestPath = 4095;
@@ -138,6 +139,11 @@ const std::array kKeys{
         NumberRule{
             [](const Scope& scope) -> std::uint64_t& { return scope.config->hot_ring_bytes; }, 4096,
             1'048'576, false, 4096}},
+    Key{Section::daemon, "longest_message",
+        NumberRule{[](const Scope& scope) -> std::uint64_t& {
+                     return scope.config->longest_message_bytes;
+                   },
+                   registry::kLongestMessage, kMostMessage, false}},
 
     Key{Section::limits, "names", limit(per_uid<Resource::names>, kMostObjects)},
     Key{Section::limits, "flows", limit(per_uid<Resource::flows>, kMostObjects)},
@@ -169,7 +175,8 @@ const std::array kKeys{
                  R"("fifo", "round-robin" or "least-flows")"}},
     Key{Section::settings, "mtu",
         NumberRule{[](const Scope& scope) -> std::uint64_t& { return scope.settings->mtu_bytes; },
-                   1, registry::kLongestMessage, false}},
+                   1, kMostMessage, false, 1, "daemon.longest_message",
+                   [](const Scope& scope) { return scope.config->longest_message_bytes; }}},
     Key{Section::settings, "depth",
         NumberRule{[](const Scope& scope) -> std::uint64_t& { return scope.settings->depth_bytes; },
                    1, kMostDepth, false}},
@@ -211,7 +218,8 @@ const std::array kKeys{
 };
 
 std::string allowed(const NumberRule& rule) {
-  return fmt::format("{} to {}{}{}", rule.least, rule.most,
+  return fmt::format("{} to {}{}{}", rule.least,
+                     rule.bound.empty() ? fmt::format("{}", rule.most) : std::string(rule.bound),
                      rule.step > 1 ? fmt::format(", a multiple of {}", rule.step) : "",
                      rule.max_allowed ? R"( or "max")" : "");
 }
@@ -273,6 +281,10 @@ Complaint assign(const NumberRule& rule, const Scope& scope, const Value& value)
   const auto wanted = static_cast<std::uint64_t>(*number);
   if (*number < 0 || wanted < rule.least || wanted > rule.most) {
     return describe(value) + " is out of range";
+  }
+  if (rule.bound_value != nullptr && wanted > rule.bound_value(scope)) {
+    return fmt::format("{} is more than {}, which is {}", wanted, rule.bound,
+                       rule.bound_value(scope));
   }
   if (wanted % rule.step != 0) {
     return fmt::format("{} is not a multiple of {}", wanted, rule.step);

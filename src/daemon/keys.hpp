@@ -29,13 +29,16 @@ struct Scope {
   const Accounts* accounts = nullptr;
 };
 
-// A number from `least` to `most`, a multiple of `step`; or "max" where `max_allowed`.
+// A number from `least` to `most`, a multiple of `step`; or "max" where `max_allowed`. Where the
+// most is what a key read before says: that key, as `bound`, and its value.
 struct NumberRule {
   std::uint64_t& (*field)(const Scope&);
   std::uint64_t least = 0;
   std::uint64_t most = 0;
   bool max_allowed = false;
   std::uint64_t step = 1;
+  std::string_view bound = {};
+  std::uint64_t (*bound_value)(const Scope&) = nullptr;
 };
 
 struct FlagRule {

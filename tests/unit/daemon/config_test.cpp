@@ -159,6 +159,15 @@ TEST(Config, a_problem_names_file_line_key_and_what_is_allowed) {
                           "allowed: 0 to 1000000 or \"max\""));
 }
 
+TEST(Config, another_key_says_how_much_an_mtu_may_be) {
+  const Config config = good("[defaults]\nmtu = 5000000\n[daemon]\nlongest_message = 5000000\n");
+  EXPECT_EQ(config.defaults.mtu_bytes, 5'000'000U);
+  EXPECT_THAT(bad("[daemon]\nlongest_message = 5000000\n[[name]]\nname = 'n'\nmtu = 5000001\n"),
+              ElementsAre(HasSubstr("5000001 is more than daemon.longest_message")));
+  EXPECT_THAT(bad("[daemon]\nlongest_message = 917503\n"),
+              ElementsAre(HasSubstr("allowed: 917504 to 67108864")));
+}
+
 TEST(Config, all_problems_are_told_in_the_order_of_lines) {
   EXPECT_THAT(bad(R"([defaults]
 mtu = 917505
@@ -169,7 +178,8 @@ held = -1
 [daemon]
 log_level = 3
 )"),
-              ElementsAre("f:2: defaults.mtu: 917505 is out of range; allowed: 1 to 917504",
+              ElementsAre("f:2: defaults.mtu: 917505 is more than daemon.longest_message, "
+                          "which is 917504; allowed: 1 to daemon.longest_message",
                           "f:3: defaults.balance: 'random' is not allowed; allowed: \"fifo\", "
                           "\"round-robin\" or \"least-flows\"",
                           "f:4: defaults.colour: unknown key; allowed here: backlog, "
@@ -255,6 +265,7 @@ TEST(Config, ranges_end_where_the_table_says) {
       continue;
     }
     Config config;
+    config.longest_message_bytes = 64 << 20;  // as far as any bound goes
     const Scope scope{.config = &config, .settings = &config.defaults};
     const auto refused = [&](std::int64_t value) {
       return assign(key, scope, Value(value)).has_value();
