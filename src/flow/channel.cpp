@@ -193,6 +193,21 @@ bool Channel::is_mapped(Side side) const { return mapped_ != nullptr && mapped_-
 
 bool Channel::is_corrupt() const { return mapped_ != nullptr && mapped_->is_corrupt(); }
 
+void Channel::set_pool(Side side, std::uint64_t serial) {
+  if (mapped_ != nullptr) {
+    mapped_->set_pool(side, serial);
+  }
+}
+
+std::vector<flowfs_block> Channel::unread_blocks(Side side) {
+  return mapped_ != nullptr && from(side).reader_open ? mapped_->unread_blocks(side)
+                                                      : std::vector<flowfs_block>{};
+}
+
+EndCounters Channel::counters(Side side) {
+  return mapped_ != nullptr ? mapped_->counters(side) : EndCounters{};
+}
+
 void Channel::set_state(Side side, std::uint32_t state) {
   if (mapped_ != nullptr) {
     mapped_->set_state(side, state);

@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/loop.hpp"
 #include "base/result.hpp"
@@ -71,6 +72,12 @@ struct Seen {
   std::uint64_t bytes = 0;
 };
 
+// What a mapped end says of itself, by direction.
+struct EndCounters {
+  flowfs_counters sending{};
+  flowfs_counters receiving{};
+};
+
 class Channel;
 class Mapped;
 
@@ -81,6 +88,16 @@ class Listener {
   // What a file end of this channel waited for may be there. One call for each wait_for(): whoever
   // still waits after looking says so again. The channel may be destroyed by the call.
   virtual void on_mapped_peer_activity(Channel& channel) = 0;
+};
+
+// The blocks of a pool that the records of a mapped end name, for a peer in file mode. Asked from
+// inside calls on the channel, which it must not call.
+class BlockSource {
+ public:
+  virtual ~BlockSource() = default;
+  // Copies the message in the block that a record of `from` names to `copy`, which is as long, and
+  // frees the block. False: it is not on its way, or no longer, so there is no such message.
+  virtual bool take(Side from, const flowfs_block& block, std::span<std::byte> copy) = 0;
 };
 
 // What is told to the peer of an end that can be mapped.
@@ -97,6 +114,7 @@ struct EndIdentity {
 struct MappedSetup {
   Loop* loop = nullptr;  // outlive the channel
   Listener* listener = nullptr;
+  BlockSource* blocks = nullptr;  // null: the flow has no pool; outlives the channel's mapped ends
   std::array<EndIdentity, 2> ends;  // by Side
   std::size_t hot_ring_bytes = FLOWFS_HOT_RING_DEFAULT_BYTES;
 };
@@ -177,7 +195,8 @@ class Channel {
 
   // FLOWFS_IOC_ATTACH. EBUSY already in mapped mode; EPROTO poisoned; ENOENT no segments; EPIPE
   // closed; EAGAIN messages written before still wait for room in this end's lane, or its mapped
-  // peer still reads the segment before: wait_for() room, then try again. Parked requests of the
+  // peer still reads the segment before: wait_for() room, then try again. Or a message that came in
+  // a block has been read in part, and its rest can only be read. Parked requests of the
   // file side are the caller's to end (EBUSY). attach() and detach() forget what both ends waited
   // for: look again afterwards, and wait_for() again.
   Result<flowfs_attach> attach(Side side);
@@ -187,6 +206,15 @@ class Channel {
   Status detach(Side side);
   [[nodiscard]] bool is_mapped(Side side) const;
   [[nodiscard]] bool is_corrupt() const;
+
+  // The pool that a mapped end has joined, by its serial; 0: none, as after detach() and close().
+  // While both ends have joined the same one, their slots tell it, and records may name its blocks.
+  void set_pool(Side side, std::uint64_t serial);
+  // The blocks that records of `from` name which its peer may still read. What the lane says:
+  // input.
+  [[nodiscard]] std::vector<flowfs_block> unread_blocks(Side from);
+  // What the programs that had this end mapped have counted, as far as they tell the truth.
+  [[nodiscard]] EndCounters counters(Side side);
 
   // The end's state as FLOWFS_STATE_*, for its own slot and its peer's. No effect without segments.
   void set_state(Side side, std::uint32_t state);

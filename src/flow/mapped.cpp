@@ -3,7 +3,6 @@
 #include "flow/mapped.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "pool/shared.hpp"
@@ -45,7 +44,11 @@ Result<std::unique_ptr<Mapped>> Mapped::make(Channel& channel, const MappedSetup
 }
 
 Mapped::Mapped(Channel& channel, const MappedSetup& setup, const pool::Geometry& geometry)
-    : channel_(&channel), loop_(setup.loop), listener_(setup.listener), geometry_(geometry) {
+    : channel_(&channel),
+      loop_(setup.loop),
+      listener_(setup.listener),
+      blocks_(setup.blocks),
+      geometry_(geometry) {
   end(Side::client).identity = setup.ends[0];
   end(Side::server).identity = setup.ends[1];
 }
@@ -174,17 +177,10 @@ Channel::Front Mapped::front(Side to) {
   MessageQueue& front = lane(other(to)).front;
   if (front.empty()) {
     const auto guard = this->guard();
-    LaneReader::Record record;
-    const LaneReader::Outcome outcome = look(to, record);
-    if (outcome == LaneReader::Outcome::record) {
-      // One copy into private memory: what the reader is given no longer changes under it, and a
-      // page that has gone is our fault to handle and not the kernel's in the middle of a reply.
-      const std::span<std::byte> copy = front.push_uninitialised(record.payload.size());
-      std::memcpy(copy.data(), record.payload.data(), copy.size());
-    }
+    const LaneReader::Outcome outcome = take_front(to);
     check(guard);
     if (corrupt_) {
-      front.clear();
+      forget_front(other(to));
       return {.outcome = ReadOutcome::corrupt, .rest = {}, .begun = false};
     }
     if (outcome != LaneReader::Outcome::record) {
@@ -195,6 +191,27 @@ Channel::Front Mapped::front(Side to) {
   return {.outcome = ReadOutcome::ok, .rest = front.front_rest(), .begun = front.front_begun()};
 }
 
+// Copies the first message that there is into private memory: what the reader is given no longer
+// changes under it, and a page that has gone is our fault to handle and not the kernel's in the
+// middle of a reply.
+LaneReader::Outcome Mapped::take_front(Side to) {
+  Lane& lane = this->lane(other(to));
+  const std::uint64_t begin = lane.reader->position().hot;
+  LaneReader::Record record;
+  LaneReader::Outcome outcome{};
+  while ((outcome = look(to, record)) == LaneReader::Outcome::record) {
+    if (copy_message(other(to), record, lane.front)) {
+      lane.front_only = record.block.has_value();
+      break;
+    }
+    drop_front(to, record);
+    if (lane.reader->position().hot - begin > geometry_.hot_bytes) {
+      return LaneReader::Outcome::empty;  // a writer of nothing but lies waits its turn
+    }
+  }
+  return outcome;
+}
+
 void Mapped::consume(Side to, std::size_t bytes) {
   Lane& lane = this->lane(other(to));
   const std::size_t length = lane.front.payload_bytes();
@@ -202,17 +219,23 @@ void Mapped::consume(Side to, std::size_t bytes) {
   if (!lane.front.empty()) {
     return;
   }
+  lane.front_only = false;
   Channel::Direction& direction = channel_->from(other(to));
   ++direction.stats.copies;
   if (lane.reader->position().hot >= lane.counted) {
     direction.count_seen(length);
   }
   const auto guard = this->guard();
+  step_over(to);
+  check(guard);
+}
+
+void Mapped::step_over(Side to) {
+  Lane& lane = this->lane(other(to));
   lane.reader->pop();
   if (lane.cursors->due(lane.reader->position())) {
     publish_cursors(to);
   }
-  check(guard);
 }
 
 // What is at the front of the mapped peer's lane; `end` also where the peer has said so itself.
@@ -323,7 +346,7 @@ void Mapped::writer_closed(Side side) {
 void Mapped::reader_closed(Side side) {
   End& me = end(side);
   End& peer = end(other(side));
-  lane(other(side)).front.clear();
+  forget_front(other(side));
   if (peer.status) {
     peer.status.add_flags(FLOWFS_STATUS_PEER_DEAF);
   }

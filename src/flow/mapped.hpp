@@ -21,6 +21,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "base/loop.hpp"
 #include "flow/channel.hpp"
@@ -67,6 +68,9 @@ class Mapped {
   void closed(Side side);
 
   void set_state(Side side, std::uint32_t state);
+  void set_pool(Side side, std::uint64_t serial);
+  [[nodiscard]] std::vector<flowfs_block> unread_blocks(Side from);
+  [[nodiscard]] EndCounters counters(Side side);
   void wait_for(Side side, Interest interest);
   void stop_waiting(Side side);
 
@@ -84,6 +88,8 @@ class Mapped {
     pool::StatusSlot status;
     std::uint64_t last_generation = 0;
     bool mapped = false;
+    std::uint64_t pool = 0;  // that it has joined, by serial
+    EndCounters counters;    // of its segments before this one
     // Of the next record, while neither a LaneWriter nor a client knows better.
     pool::Position write_position{.hot = 0, .bulk = 0, .sequence = 0};
     // For a file end whose peer is mapped.
@@ -98,6 +104,7 @@ class Mapped {
     std::optional<pool::LaneReader> reader;
     std::optional<pool::CursorPublisher> cursors;  // the reader's
     MessageQueue front;                            // at most one message
+    bool front_only = false;                       // which came in a block and is nowhere else
     // Without a writer: the hot position before which every record is in the statistics.
     std::uint64_t counted = 0;
   };
@@ -129,12 +136,25 @@ class Mapped {
   using Visitor = std::function<void(const pool::LaneReader::Record&, bool counted)>;
   bool take_back_sending(Side side);
   bool take_back_receiving(Side side);
-  static Visitor salvage_into(MessageQueue& queue, Channel::Direction& direction);
+  void keep_front(Side from);
+  Visitor salvage_into(MessageQueue& queue, Side from);
+  static void count_drop(Channel::Direction& direction, const pool::LaneReader::Record& record,
+                         bool counted);
   bool visit_present(Side side, const Visitor& each);
   bool visit_retired(Side reader_side, const Visitor& each);
   static bool visit(pool::LaneReader& reader, std::uint64_t counted, const Visitor& each);
 
+  // mapped_blocks.cpp
+  static std::size_t message_bytes(const pool::LaneReader::Record& record);
+  bool copy_message(Side from, const pool::LaneReader::Record& record, MessageQueue& to);
+  void drop_front(Side to, const pool::LaneReader::Record& record);
+  void forget_front(Side from);
+  void tell_pool();
+  void keep_counters(Side side);
+
   // mapped.cpp
+  pool::LaneReader::Outcome take_front(Side to);
+  void step_over(Side to);
   pool::LaneReader::Outcome look(Side to, pool::LaneReader::Record& record);
   void publish_cursors(Side to);
   void flush(Side from);
@@ -153,6 +173,8 @@ class Mapped {
   Channel* channel_;
   Loop* loop_;
   Listener* listener_;
+  BlockSource* blocks_;
+  std::uint64_t shared_pool_ = 0;  // as both slots tell it
   pool::Geometry geometry_;
   std::array<End, 2> ends_;
   std::array<Lane, 2> lanes_;

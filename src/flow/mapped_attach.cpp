@@ -25,6 +25,9 @@ Result<flowfs_attach> Mapped::attach(Side side) {
   if (!me.status) {
     return fail(EPIPE, "attach");
   }
+  if (lane(other(side)).front_only) {
+    return fail(EAGAIN, "attach");
+  }
   if (const Status made = ensure_segments(); !made) {
     return std::unexpected(made.error());
   }
@@ -140,7 +143,7 @@ void Mapped::hand_over_receiving(Side side, Position& start) {
   if (peer.mapped) {
     start = lane.reader->position();  // in front of a message that was read in part
     publish_cursors(side);
-    lane.front.clear();
+    forget_front(other(side));
     lane.reader.reset();
     lane.cursors.reset();
     return;
@@ -260,6 +263,8 @@ void Mapped::closed(Side side) {
 // and it had not read goes back to the queue; where it stopped reading its mapped peer is `read`.
 void Mapped::leave(Side side, std::optional<std::uint64_t>& lane_end, Position& read) {
   End& peer = end(other(side));
+  set_pool(side, 0);  // first: no block is sent to this end from here on
+  keep_counters(side);
   end(side).mapped = false;
   disarm(side);
   disarm(other(side));

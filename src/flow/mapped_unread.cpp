@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a lane holds that nobody has read: taken back into private memory, or counted and dropped.
-#include <cstring>
 #include <utility>
 
 #include "flow/mapped.hpp"
@@ -22,10 +21,9 @@ void Mapped::drop_unread(Side side) {
   Channel::Direction& direction = channel_->from(other(side));
   const bool seen = !is_mapped(side);
   const Visitor drop = [&direction, seen](const LaneReader::Record& record, bool counted) {
-    if (!counted && seen) {
-      direction.count_seen(record.payload.size());
+    if (counted || seen) {
+      count_drop(direction, record, counted);
     }
-    direction.stats.drops += counted || seen ? 1U : 0U;
   };
   const auto guard = this->guard();
   if (is_mapped(side)) {
@@ -37,23 +35,47 @@ void Mapped::drop_unread(Side side) {
   check(guard);
 }
 
+void Mapped::count_drop(Channel::Direction& direction, const LaneReader::Record& record,
+                        bool counted) {
+  if (!counted) {
+    direction.count_seen(message_bytes(record));
+  }
+  ++direction.stats.drops;
+}
+
 // From the lane of `side` into its queue, for a file reader. The message begun stays begun.
 bool Mapped::take_back_sending(Side side) {
   Lane& lane = this->lane(side);
   Channel::Direction& direction = channel_->from(side);
   bool good = true;
   if (direction.reader_open) {
-    const std::size_t begun =
-        lane.front.empty() ? 0 : lane.front.payload_bytes() - lane.front.front_rest().size();
-    good = visit(*lane.reader, lane.counted, salvage_into(direction.queue, direction));
-    if (good && begun != 0) {
-      direction.queue.consume(begun);
-    }
+    keep_front(side);
+    good = visit(*lane.reader, lane.counted, salvage_into(direction.queue, side));
   }
-  lane.front.clear();
+  forget_front(side);
   lane.reader.reset();
   lane.cursors.reset();
   return good;
+}
+
+// The message begun, from its copy: the first of the queue.
+void Mapped::keep_front(Side from) {
+  Lane& lane = this->lane(from);
+  if (lane.front.empty()) {
+    return;
+  }
+  Channel::Direction& direction = channel_->from(from);
+  const std::span<const std::byte> whole = lane.front.front_whole();
+  direction.queue.push(whole);
+  if (const std::size_t begun = whole.size() - lane.front.front_rest().size(); begun != 0) {
+    direction.queue.consume(begun);
+  }
+  ++direction.stats.copies;
+  if (lane.reader->position().hot >= lane.counted) {
+    direction.count_seen(whole.size());
+  }
+  forget_front(from);
+  lane.reader->pop();
 }
 
 // From the lane of the peer, in file mode or closed, back into its queue, in front of what is
@@ -65,7 +87,7 @@ bool Mapped::take_back_receiving(Side side) {
   MessageQueue unread;
   bool good = true;
   if (direction.reader_open) {
-    const Visitor salvage = salvage_into(unread, direction);
+    const Visitor salvage = salvage_into(unread, other(side));
     good = visit_retired(side, salvage) && visit_present(side, salvage);
     direction.queue.visit([&unread](std::span<const std::byte> message) {
       unread.push(message);
@@ -86,13 +108,16 @@ bool Mapped::take_back_receiving(Side side) {
   return good;
 }
 
-Mapped::Visitor Mapped::salvage_into(MessageQueue& queue, Channel::Direction& direction) {
-  return [&queue, &direction](const LaneReader::Record& record, bool counted) {
-    const std::span<std::byte> copy = queue.push_uninitialised(record.payload.size());
-    std::memcpy(copy.data(), record.payload.data(), copy.size());
+Mapped::Visitor Mapped::salvage_into(MessageQueue& queue, Side from) {
+  return [this, &queue, from](const LaneReader::Record& record, bool counted) {
+    Channel::Direction& direction = channel_->from(from);
+    if (!copy_message(from, record, queue)) {
+      count_drop(direction, record, counted);
+      return;
+    }
     ++direction.stats.copies;
     if (!counted) {
-      direction.count_seen(copy.size());
+      direction.count_seen(message_bytes(record));
     }
   };
 }

@@ -26,6 +26,15 @@ std::span<std::byte> MessageQueue::push_uninitialised(std::size_t bytes) {
   return place;
 }
 
+void MessageQueue::take_back(std::size_t bytes) {
+  FLOWFS_CHECK(count_ != 0 && bytes <= payload_bytes_);
+  tail_ -= sizeof(Length) + bytes;
+  payload_bytes_ -= bytes;
+  if (--count_ == 0) {
+    clear();
+  }
+}
+
 std::span<const std::byte> MessageQueue::front_rest() const {
   return front_whole().subspan(consumed_);
 }

@@ -26,6 +26,8 @@ class MessageQueue {
   void push(std::span<const std::byte> message);
   // Room for one message of `bytes`, filled by the caller before the next call on this queue.
   std::span<std::byte> push_uninitialised(std::size_t bytes);
+  // Takes back the message of `bytes` that was pushed last, of which nothing has been consumed.
+  void take_back(std::size_t bytes);
 
   [[nodiscard]] bool empty() const { return count_ == 0; }
   [[nodiscard]] std::size_t count() const { return count_; }

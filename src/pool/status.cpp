@@ -88,6 +88,7 @@ void StatusFile::give_back(std::uint32_t slot) {
   shared(words.peer_uid).store(0, kRelease);
   shared(words.peer_gid).store(0, kRelease);
   shared(words.peer_pid).store(0, kRelease);
+  shared(words.pool).store(0, kRelease);
   free_.insert(slot);
 }
 
@@ -120,6 +121,12 @@ void StatusSlot::set_peer(const Peer& peer) {
 
 void StatusSlot::add_flags(std::uint32_t flags) {
   shared(file_->at(slot_).flags).fetch_or(flags, std::memory_order_seq_cst);
+}
+
+// A sender publishes a record and then looks at the slot; the daemon stores here and then looks at
+// the lane. One of them sees the other.
+void StatusSlot::set_pool(std::uint64_t serial) {
+  shared(file_->at(slot_).pool).store(serial, std::memory_order_seq_cst);
 }
 
 void StatusSlot::close_lane(std::uint64_t hot) {

@@ -93,6 +93,8 @@ class StatusSlot {
   };
   void set_peer(const Peer& peer);
   void add_flags(std::uint32_t flags);
+  // The pool whose blocks both ends may send each other; 0: none.
+  void set_pool(std::uint64_t serial);
   // Where the lane of the peer's present segment ends.
   void close_lane(std::uint64_t hot);
   // The peer has a new segment with an open lane; the lane of the one before ended at `retired_at`.

@@ -61,6 +61,17 @@ class Program {
     return "(corrupt)";
   }
 
+  // A record that names a block of a pool: "ok" or "(full)".
+  std::string send_block(const flowfs_block& block) {
+    follow_as_writer();
+    if (writer_->stage_block(block) != pool::LaneWriter::Outcome::ok) {
+      return "(full)";
+    }
+    writer_->publish();
+    bell_->wake_data();
+    return "ok";
+  }
+
   // A message, "(empty)", "(end)" or "(corrupt)".
   std::string receive() {
     while (true) {
