@@ -11,10 +11,8 @@ namespace flowfs::pool {
 
 namespace {
 
-constexpr std::uint32_t kDaemon = 1;
-
-// Half of what 24 bits hold: the search for the next free number stays short.
-constexpr std::size_t kMostNumbers = FLOWFS_HOLDER_MOST / 2;
+// A sixteenth of what 24 bits hold: the search for the next free number stays short.
+constexpr std::size_t kMostNumbers = (FLOWFS_HOLDER_MOST + 1) / 16;
 
 // A word that changes whenever it is looked at belongs to a member who plays; not now, then.
 constexpr int kMostAttempts = 16;
@@ -22,25 +20,29 @@ constexpr int kMostAttempts = 16;
 }  // namespace
 
 PoolKeeper::PoolKeeper(const PoolGeometry& geometry, std::span<std::byte> pool,
-                       std::uint64_t serial)
+                       std::uint64_t serial, std::uint32_t first)
     : pool_(pool),
       serial_(serial),
       words_(geometry, pool),
       slab_(geometry, pool, Holder{kDaemon}, 0),
-      next_(kDaemon + 1) {}
+      next_(first) {
+  FLOWFS_CHECK(first >= kFirst && first <= FLOWFS_HOLDER_MOST);
+}
 
 Result<std::uint32_t> PoolKeeper::issue(std::uint64_t state) {
   if (numbers_.size() >= kMostNumbers) {
     return fail(ENOSPC, "numbers of a pool");
   }
   while (numbers_.contains(next_)) {
-    next_ = next_ == FLOWFS_HOLDER_MOST ? kDaemon + 1 : next_ + 1;
+    step();
   }
   const std::uint32_t number = next_;
   numbers_.emplace(number, Number{.state = state, .keep = {}});
-  next_ = next_ == FLOWFS_HOLDER_MOST ? kDaemon + 1 : next_ + 1;
+  step();
   return number;
 }
+
+void PoolKeeper::step() { next_ = next_ == FLOWFS_HOLDER_MOST ? kFirst : next_ + 1; }
 
 Result<Holder> PoolKeeper::issue_holder() {
   const auto number = issue(FLOWFS_BLOCK_HELD);
@@ -62,8 +64,7 @@ void PoolKeeper::retire(Holder holder, Instant now) {
   const auto found = numbers_.find(std::to_underlying(holder));
   if (found != numbers_.end() && found->second.state == FLOWFS_BLOCK_HELD &&
       found->second.stage == Number::Stage::live) {
-    found->second.stage = Number::Stage::quarantine;
-    found->second.until = later(now, kQuarantine);
+    quarantine(found->second, now);
   }
 }
 
@@ -82,17 +83,14 @@ void PoolKeeper::end_lane(LaneNumber lane, std::vector<BlockRef> keep, Instant n
       return;
     }
   }
-  number.stage = Number::Stage::quarantine;
-  number.until = later(now, kQuarantine);
   number.keep = std::move(keep);
+  quarantine(number, now);
 }
 
-Instant PoolKeeper::due() const {
-  Instant first = kNever;
-  for (const auto& [unused, number] : numbers_) {
-    first = std::min(first, number.until);
-  }
-  return first;
+void PoolKeeper::quarantine(Number& number, Instant now) {
+  number.stage = Number::Stage::quarantine;
+  number.until = later(now, kQuarantine);
+  due_ = std::min(due_, number.until);
 }
 
 std::uint32_t PoolKeeper::sweep(Instant now) {
@@ -117,11 +115,13 @@ void PoolKeeper::forget(Instant now) {
   std::erase_if(numbers_, [now](const auto& entry) {
     return entry.second.until <= now && entry.second.keep.empty();
   });
+  due_ = kNever;
   for (auto& [unused, number] : numbers_) {
     if (number.until <= now) {
       number.stage = Number::Stage::kept;
       number.until = kNever;
     }
+    due_ = std::min(due_, number.until);
   }
 }
 

@@ -35,8 +35,13 @@ class PoolKeeper {
  public:
   static constexpr Micros kQuarantine{1'000'000};
 
-  // `pool` stays mapped. The numbers begin behind that of the daemon itself.
-  PoolKeeper(const PoolGeometry& geometry, std::span<std::byte> pool, std::uint64_t serial);
+  // The daemon's own number as a member, and so the first that is issued.
+  static constexpr std::uint32_t kDaemon = 1;
+  static constexpr std::uint32_t kFirst = kDaemon + 1;
+
+  // `pool` stays mapped. Numbers are issued upwards from `first`, round to kFirst.
+  PoolKeeper(const PoolGeometry& geometry, std::span<std::byte> pool, std::uint64_t serial,
+             std::uint32_t first = kFirst);
 
   Result<Holder> issue_holder();
   // Its owner is gone: what it holds is freed after the quarantine. Idempotent.
@@ -49,7 +54,7 @@ class PoolKeeper {
   void end_lane(LaneNumber lane, std::vector<BlockRef> keep, Instant now);
 
   // When a sweep has something to do; kNever: nothing is left behind.
-  [[nodiscard]] Instant due() const;
+  [[nodiscard]] Instant due() const { return due_; }
   // Frees what nobody is accountable for, repairs hints and wakes those who wait for blocks.
   // Returns how many blocks it freed. Also when a pool reports that it is exhausted.
   std::uint32_t sweep(Instant now);
@@ -86,6 +91,8 @@ class PoolKeeper {
     std::vector<BlockRef> keep;  // sorted
   };
   Result<std::uint32_t> issue(std::uint64_t state);
+  void step();
+  void quarantine(Number& number, Instant now);
   [[nodiscard]] bool is_abandoned(std::uint32_t block, OwnerWord word, Instant now) const;
   bool settle(std::uint32_t block, Instant now, std::uint32_t& freed);
   void forget(Instant now);
@@ -96,6 +103,7 @@ class PoolKeeper {
   Slab slab_;  // the daemon as a member
   std::uint32_t next_;
   std::unordered_map<std::uint32_t, Number> numbers_;
+  Instant due_ = kNever;  // the first `until`
   bool faulted_ = false;
 };
 
