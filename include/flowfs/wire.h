@@ -123,13 +123,14 @@ struct flowfs_cursors {
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_cursors) == 24);
 
-/* What the owner has done, for flows/ID/stats: only ever as true as the owner. */
+/* What the owner has done in one direction, for flows/ID/stats: only ever as true as the owner. */
 struct flowfs_counters {
-  uint64_t copies;  /* of payloads, between a commit and the receiver's view: its own, either way */
+  uint64_t copies;  /* of payloads, between a commit and the receiver's view: its own */
   uint64_t waits;   /* times it went to sleep */
   uint64_t wakeups; /* of its peer */
+  uint64_t drops;   /* records of blocks that were no longer to be had */
 };
-FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_counters) == 24);
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_counters) == 32);
 
 /* In `shutdown`. Set by the owner, never cleared. */
 #define FLOWFS_SHUT_SEND UINT32_C(1)    /* nothing follows what is committed */
@@ -164,8 +165,11 @@ struct flowfs_segment {
   struct flowfs_cursors cursors;
   uint8_t reserved3[104];
 
-  struct flowfs_counters counters;
-  uint8_t reserved4[3560];
+  /* Each written by the one thread that sends, or receives. */
+  struct flowfs_counters sending;
+  uint8_t reserved4[96];
+  struct flowfs_counters receiving;
+  uint8_t reserved5[3424];
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_segment) == FLOWFS_SEGMENT_HEADER_BYTES);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, version) == 8);
@@ -183,7 +187,8 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, sleep_data) == 256);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, sleep_room) == 260);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, shutdown) == 264);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, cursors) == 384);
-FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, counters) == 512);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, sending) == 512);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, receiving) == 640);
 
 /* ---- the status slot
  * -----------------------------------------------------------------------------
@@ -302,11 +307,12 @@ struct flowfs_pool {
   uint64_t serial;
   uint8_t reserved0[104];
 
-  /* A futex: counts frees that met waiters. */
+  /* A futex: counts rings. Who waits for a block of class C waits with the mask 1 << C. */
   uint32_t bell;
   uint8_t reserved1[124];
 
-  /* How many wait for a block; too high after one was killed, which costs a system call a free. */
+  /* Bit C: somebody may wait for a block of class C. Set before the wait; cleared by a free that
+   * finds nobody asleep, so that a waiter which was killed costs one system call. */
   uint32_t waiters;
   uint8_t reserved2[3836];
 };
