@@ -18,6 +18,7 @@ constexpr KernelVersion kFutexRingSince{6, 7};
 constexpr KernelVersion kPagesLimitSince{6, 13};
 constexpr std::string_view kTreeVersion = "1";
 constexpr std::uint64_t kPageBytes = 4096;
+constexpr std::uint64_t kPagesOfSegments = 32;   // 16 of a writev, at each end of each
 constexpr std::uint64_t kUsualPages = 256;       // 1 MiB a request, for an mtu of 917504
 constexpr std::uint64_t kFewDescriptors = 4096;  // a mapped flow needs two or three
 constexpr std::uint64_t kSysAdmin = std::uint64_t{1} << CAP_SYS_ADMIN;
@@ -178,7 +179,6 @@ Finding descriptors(const Facts& facts) {
           "raise LimitNOFILE= in its unit, or ulimit -n before it starts"};
 }
 
-// The longest message is a constant of this version: more pages than it takes are not used.
 Finding longest_message(const Facts& facts) {
   constexpr std::string_view kMost = "a message has at most 917504";
   if (!facts.max_pages_limit) {
@@ -190,12 +190,15 @@ Finding longest_message(const Facts& facts) {
             "the fuse module is not loaded yet, or fs.fuse is hidden here"};
   }
   const std::uint64_t pages = *facts.max_pages_limit;
-  std::string state =
-      fmt::format("fs.fuse.max_pages_limit is {}: a request has {} bytes; {} in this version",
-                  pages, pages * kPageBytes, kMost);
   if (pages >= kUsualPages) {
-    return {Verdict::good, "mtu", std::move(state), ""};
+    return {Verdict::good, "mtu",
+            fmt::format("{} bytes, or what daemon.longest_message of flowfsd.toml(5) says: up to "
+                        "{} with fs.fuse.max_pages_limit={}",
+                        kMost, (pages - kPagesOfSegments) * kPageBytes, pages),
+            ""};
   }
+  std::string state = fmt::format("fs.fuse.max_pages_limit is {}: a request has {} bytes", pages,
+                                  pages * kPageBytes);
   return {Verdict::missing, "mtu", std::move(state),
           fmt::format("sysctl fs.fuse.max_pages_limit={}, then start flowfsd again: messages up to "
                       "917504 bytes need it",

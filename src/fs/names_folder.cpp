@@ -74,14 +74,15 @@ Status set_number(std::uint64_t& field, std::string_view text, std::uint64_t lea
   return {};
 }
 
-Status set_setting(registry::NameSettings& settings, std::uint8_t file, std::string_view text) {
+Status set_setting(registry::NameSettings& settings, std::uint8_t file, std::string_view text,
+                   std::uint64_t longest_message) {
   switch (file) {
     case backlog:
       return set_number(settings.backlog, text, 0, kMostBacklog, true);
     case dial_timeout:
       return set_number(settings.dial_timeout_us, text, 0, kMostDialTimeout, true);
     case mtu:
-      return set_number(settings.mtu_bytes, text, 1, registry::kLongestMessage, false);
+      return set_number(settings.mtu_bytes, text, 1, longest_message, false);
     case depth:
       return set_number(settings.depth_bytes, text, 1, kMostDepth, false);
     case balance: {
@@ -245,7 +246,7 @@ Result<std::string> NamesFolder::value(Node file, uid_t /*by*/) {
 Status NamesFolder::set_value(Node file, std::string_view text) {
   const registry::Name& name = *registry_.find_name(id_of(file));
   registry::NameSettings settings = name.settings;
-  if (Status status = set_setting(settings, file.file, text); !status) {
+  if (Status status = set_setting(settings, file.file, text, longest_message_); !status) {
     return status;
   }
   registry_.set_settings(name.id, settings);

@@ -20,6 +20,7 @@ class NamesFolder : public Folder {
   // Registry::create_name.
   Status declare(const DeclaredName& declared);
   void set_defaults(const registry::NameSettings& settings) { defaults_ = settings; }
+  void set_longest_message(std::uint64_t bytes) { longest_message_ = bytes; }
 
   [[nodiscard]] bool exists(Node node) const override;
   [[nodiscard]] FileType type(Node node) const override;
@@ -55,6 +56,7 @@ class NamesFolder : public Folder {
   Ends& ends_;
   MetaStore& metas_;
   registry::NameSettings defaults_;
+  std::uint64_t longest_message_ = registry::kLongestMessage;
   timespec mounted_;
   timespec changed_;  // of names/ itself
   std::unordered_map<registry::NameId, Birth> births_;

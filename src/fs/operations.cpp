@@ -85,7 +85,8 @@ struct Tree::Operations {
       connection->max_backing_stack_depth = 1;
       self.set_session(self.session_);  // it may register backings from now on
     }
-    connection->max_write = 1 << 20;
+    connection->max_write = static_cast<unsigned>(self.request_bytes_);
+    self.answering_init_ = true;
     // Of RELEASEs the kernel sends only so many at a time and keeps the others back while it sends
     // what came after them: `rmdir` would find a name in use whose last user has been waited for.
     connection->max_background = std::numeric_limits<std::uint16_t>::max();

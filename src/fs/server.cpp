@@ -28,6 +28,7 @@ class Server::Impl {
   Status mount(const Options& options, std::function<void()> on_gone) {
     tree_.want_passthrough(options.passthrough);
     tree_.set_hot_ring(options.hot_ring_bytes);
+    tree_.set_longest_message(options.longest_message_bytes);
     tree_.set_name_defaults(options.name_defaults);
     for (const DeclaredName& declared : options.names) {
       if (Status status = tree_.declare(declared); !status) {

@@ -37,10 +37,21 @@ struct Options {
   bool passthrough = true;  // map tx and rx through the mount where the kernel can
   registry::NameSettings name_defaults;
   std::vector<DeclaredName> names;
+  // The most that a name's mtu may be. More than the default needs a kernel whose requests are
+  // longer than usual; request_pages() says by how much.
+  std::size_t longest_message_bytes = registry::kLongestMessage;
   // Of one uid other than root, for what is over it waits; registry::kUnlimited for none.
   std::uint64_t requests_per_second = 200'000;
   std::size_t hot_ring_bytes = 28672;  // of each new segment; 4 KiB less than a multiple of 4 KiB
 };
+
+// Pages of the kernel's requests (fs.fuse.max_pages_limit) that messages of this length take. Each
+// of the 16 segments that a writev may have can begin and end within a page.
+inline constexpr std::size_t kPageBytes = 4096;
+constexpr std::size_t request_pages(std::size_t longest_message_bytes) {
+  constexpr std::size_t kSegments = 16;
+  return (longest_message_bytes + kPageBytes - 1) / kPageBytes + 2 * kSegments;
+}
 
 class Server {
  public:

@@ -2,6 +2,7 @@
 #include "fs/session.hpp"
 
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,8 +16,8 @@
 namespace flowfs::fs {
 namespace {
 
-// The longest request: a write of 1 MiB, and room for its header as libfuse counts it.
-constexpr std::size_t kRequestBytes = (1 << 20) + 4096;
+// Of the longest request, as libfuse counts it.
+constexpr std::size_t kHeaderBytes = 4096;
 
 constexpr Instant::duration kShortestLook = std::chrono::microseconds(1);
 constexpr Instant::duration kLongestLook = std::chrono::microseconds(50);
@@ -30,6 +31,36 @@ std::string mount_options(const Options& options) {
   }
   return text;
 }
+
+// libfuse lets no program that reads requests by itself ask for more than 256 pages. The field is
+// in the answer, so it is put there on its way.
+void ask_for_longer_requests(std::span<iovec> answer, std::size_t bytes) {
+  constexpr std::size_t kNeeded = offsetof(fuse_init_out, max_pages) + sizeof(std::uint16_t);
+  if (answer.size() < 2 || answer[1].iov_len < kNeeded) {
+    return;  // a refusal
+  }
+  auto& out = *static_cast<fuse_init_out*>(answer[1].iov_base);
+  out.max_write = static_cast<std::uint32_t>(bytes);
+  out.max_pages = static_cast<std::uint16_t>(bytes / kPageBytes);
+}
+
+ssize_t write_answer(int fd, iovec* parts, int count, void* tree) {
+  auto& self = *static_cast<Tree*>(tree);
+  if (self.take_init()) {
+    ask_for_longer_requests({parts, static_cast<std::size_t>(count)}, self.request_bytes());
+  }
+  return ::writev(fd, parts, count);
+}
+
+ssize_t read_request(int fd, void* buffer, std::size_t bytes, void* /*tree*/) {
+  return ::read(fd, buffer, bytes);
+}
+
+constexpr fuse_custom_io kDevice{.writev = write_answer,
+                                 .read = read_request,
+                                 .splice_receive = nullptr,
+                                 .splice_send = nullptr,
+                                 .clone_fd = nullptr};
 
 Result<fuse_session*> new_session(Tree& tree, const Options& options) {
   const std::string text = mount_options(options);
@@ -62,13 +93,20 @@ Result<std::unique_ptr<Session>> Session::mount(Loop& loop, Tree& tree, registry
     fuse_session_destroy(*raw);
     return fail(error, "mounting");
   }
+  if (const int refused =
+          fuse_session_custom_io(*raw, &kDevice, sizeof kDevice, fuse_session_fd(*raw));
+      refused != 0) {
+    fuse_session_unmount(*raw);
+    fuse_session_destroy(*raw);
+    return fail(-refused, "taking over the FUSE device");
+  }
   std::unique_ptr<Session> session(new Session(loop, users, *raw, options, std::move(on_gone)));
   const int fd = fuse_session_fd(*raw);
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
     return fail_errno("preparing the FUSE device");
   }
-  session->buffer_ = std::make_shared<std::vector<std::byte>>(kRequestBytes);
+  session->buffer_ = std::make_shared<std::vector<std::byte>>(tree.request_bytes() + kHeaderBytes);
   session->reader_ =
       loop.reader(fd, [self = session.get()](std::int32_t result) { self->on_request(result); });
   session->read_next();

@@ -11,8 +11,6 @@ namespace flowfs::fs {
 namespace {
 
 constexpr off_t kAttributeSize = 4096;
-constexpr off_t kMessageSize =
-    1 << 20;  // at least the longest request: writes may then run in parallel
 constexpr blksize_t kBlock = 4096;
 constexpr off_t kStatBlock = 512;
 
@@ -38,6 +36,11 @@ timespec chosen_time(int which, int now_bit, const timespec& wanted) {
 
 }  // namespace
 
+void Tree::set_longest_message(std::size_t bytes) {
+  request_bytes_ = request_pages(bytes) * kPageBytes;
+  names_.set_longest_message(bytes);
+}
+
 Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
            RootFolder::Texts texts)
     : accounts_(users),
@@ -50,7 +53,8 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       root_(events_, files_, parking_, replies_, std::move(texts)),
       names_(registry, ends_, metas_),
       flows_(registry, ends_, mapped_, replies_),
-      users_(users, mapped_) {
+      users_(users, mapped_),
+      request_bytes_(request_pages(registry::kLongestMessage) * kPageBytes) {
   ends_.on_end_gone = [this](registry::FlowId id, bool looked_up) {
     const Node directory{Kind::flow, static_cast<std::uint64_t>(id), 0};
     metas_.erase_object(directory.kind, directory.object);
@@ -136,8 +140,9 @@ struct stat Tree::stat_of(Node node) {
       break;
     case FileType::message:
     case FileType::stream:
-      result.st_size = kMessageSize;
-      result.st_blocks = kMessageSize / kStatBlock;
+      // At least the longest request: writes may then run in parallel.
+      result.st_size = static_cast<off_t>(request_bytes_);
+      result.st_blocks = result.st_size / kStatBlock;
       break;
     case FileType::mapped:
       result.st_size = static_cast<off_t>(folder(node).mapped_size(node));

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "fs/ends.hpp"
 #include "fs/event_log.hpp"
@@ -44,6 +45,11 @@ class Tree {
 
   // Whether files of ours are mapped through to memfds: wanted, and agreed by the kernel at INIT.
   void want_passthrough(bool wanted) { passthrough_wanted_ = wanted; }
+  // How long a request of the kernel, and the message in it, may be. Before the session is made.
+  void set_longest_message(std::size_t bytes);
+  [[nodiscard]] std::size_t request_bytes() const { return request_bytes_; }
+  // Once after each INIT: what libfuse is about to answer is the answer to that.
+  bool take_init() { return std::exchange(answering_init_, false); }
   void set_hot_ring(std::size_t bytes) { mapped_.set_hot_ring(bytes); }
   [[nodiscard]] bool passthrough() const { return passthrough_; }
 
@@ -88,6 +94,8 @@ class Tree {
   fuse_session* session_ = nullptr;
   bool passthrough_wanted_ = true;
   bool passthrough_ = false;
+  bool answering_init_ = false;
+  std::size_t request_bytes_;
 };
 
 }  // namespace flowfs::fs

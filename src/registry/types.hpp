@@ -63,7 +63,7 @@ struct NameSettings {
   std::uint64_t backlog = 128;                 // dials; kUnlimited allowed
   std::uint64_t dial_timeout_us = 10'000'000;  // 0: refuse at once; kUnlimited allowed
   Balance balance = Balance::fifo;
-  std::uint64_t mtu_bytes = 917'504;  // 1 .. kLongestMessage
+  std::uint64_t mtu_bytes = 917'504;  // 1 .. fs::Options::longest_message
   std::uint64_t depth_bytes = 1'048'576;
   // `qos`: 0 or kUnlimited where nothing is asked for.
   struct Qos {
@@ -79,6 +79,8 @@ struct NameSettings {
   friend bool operator==(const NameSettings&, const NameSettings&) = default;
 };
 
+// Whole in one request of 256 pages with up to 16 segments of writev(2), which may each begin and
+// end within a page. What the kernel is raised to may be more (fs::Options::longest_message).
 inline constexpr std::uint64_t kLongestMessage = 917'504;
 
 // What is counted per uid (threats.md R6). Every charge returns to zero.

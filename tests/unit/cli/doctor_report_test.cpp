@@ -129,14 +129,15 @@ TEST(DoctorReport, io_uring_forbidden_to_all_is_missing_to_users_only_where_one_
   EXPECT_EQ(find(facts, "io_uring").verdict, Verdict::missing);
 }
 
-TEST(DoctorReport, promises_no_longer_messages_for_more_pages) {
+TEST(DoctorReport, tells_how_long_messages_may_be_made) {
   Facts facts = healthy();
-  for (const std::uint64_t pages : {256U, 4096U}) {
+  for (const auto& [pages, most] : {std::pair{256U, "917504"}, std::pair{4096U, "16646144"}}) {
     facts.max_pages_limit = pages;
     const Finding found = find(facts, "mtu");
     EXPECT_EQ(found.verdict, Verdict::good);
-    EXPECT_THAT(found.state, HasSubstr(fmt::format("fs.fuse.max_pages_limit is {}:", pages)));
-    EXPECT_THAT(found.state, HasSubstr("at most 917504 in this version"));
+    EXPECT_THAT(found.state, HasSubstr("at most 917504 bytes, or what daemon.longest_message"));
+    EXPECT_THAT(found.state,
+                HasSubstr(fmt::format("up to {} with fs.fuse.max_pages_limit={}", most, pages)));
   }
 }
 
