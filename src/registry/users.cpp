@@ -14,8 +14,8 @@ constexpr std::size_t index_of(Resource resource) { return static_cast<std::size
 constexpr std::uint64_t kMiB = 1U << 20;
 
 // The parts of a total that are shared with newcomers, and that are left to root.
-constexpr std::uint64_t kSharedPart = 10;
-constexpr std::uint64_t kPartOfRoot = 100;
+constexpr std::uint64_t kSharedPart = 20;
+constexpr std::uint64_t kPartOfRoot = 1000;
 
 // Whether `amount` more than `used` stays within `limit`, which may have been lowered below `used`.
 constexpr bool fits(std::uint64_t used, std::uint64_t amount, std::uint64_t limit) {

@@ -53,11 +53,11 @@ class Users {
   // Per uid, and for the whole daemon. uid 0 has no per-uid limit but one that is set for it with
   // set_limit(); the total holds for it too.
   // By default a uid may use at most a tenth of a total, so that eight that collude leave a fifth.
-  // Whatever the limits of a uid are, the last tenth of a total is for those who hold little: what
-  // cuts into it leaves its uid with at most max(1, (free + what it holds) / (uids that hold any,
-  // itself included, + 1)), so that colluders, however many, leave something to the next; and the
-  // last hundredth is root's, who must be able to act when all else is gone. (Tenths and hundredths
-  // are rounded down.)
+  // Whatever the limits of a uid are, the last twentieth of a total is for those who hold little:
+  // what cuts into it leaves its uid with at most max(1, (free + what it holds) / (uids that hold
+  // any, itself included, + 1)), so that colluders, however many, leave something to the next; and
+  // the last thousandth is root's, who must be able to act when all else is gone. Both are rounded
+  // down.
   struct Config {
     Limits per_uid;
     Limits total;

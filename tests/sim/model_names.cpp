@@ -102,12 +102,12 @@ int Model::charge_error(uid_t uid, Resource resource) const {
     return ENFILE;
   }
   const std::uint64_t left = whole - taken - 1;  // after this one
-  if (uid == 0 || left >= whole / 10) {
+  if (uid == 0 || left >= whole / 20) {
     return 0;
   }
   const std::uint64_t mine = used(uid, resource);
   const std::uint64_t share = (left + 1 + mine) / (users_of(resource, uid) + 1);
-  return left < whole / 100 || (mine > 0 && mine >= share) ? ENFILE : 0;
+  return left < whole / 1000 || (mine > 0 && mine >= share) ? ENFILE : 0;
 }
 
 // How many uids but root hold any of it, or would if `newcomer` took one.

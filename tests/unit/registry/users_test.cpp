@@ -171,7 +171,7 @@ TEST(UsersDefaultsTest, eight_colluding_uids_leave_a_fifth_of_everything) {
   }
 }
 
-// --- the last tenth of a total
+// --- the last twentieth of a total
 // -------------------------------------------------------------------
 
 // Takes all that `uid` may, one by one; returns how much it has then.
@@ -181,45 +181,45 @@ std::uint64_t take_all(Users& users, uid_t uid, Resource resource = Resource::fl
   return users.used(uid, resource);
 }
 
-TEST(UsersShareTest, the_last_tenth_is_not_for_who_holds_more_than_the_share) {
+TEST(UsersShareTest, the_last_twentieth_is_not_for_who_holds_more_than_the_share) {
   Users users{config(1000, 1000)};
-  EXPECT_EQ(take_all(users, kAlice), 900U);
-  EXPECT_EQ(take_all(users, kBob), 33U);  // (100 + 0) / (2 + 1)
-  EXPECT_EQ(take_all(users, kAlice), 900U);
+  EXPECT_EQ(take_all(users, kAlice), 950U);
+  EXPECT_EQ(take_all(users, kBob), 16U);  // (50 + 0) / (2 + 1)
+  EXPECT_EQ(take_all(users, kAlice), 950U);
 }
 
 TEST(UsersShareTest, an_amount_is_compared_with_the_share_as_a_whole) {
   Users users{config(1000, 1000)};
   ASSERT_TRUE(users.add(kAlice, Resource::bytes, 900));
-  const Status refused = users.add(kBob, Resource::bytes, 34);
+  const Status refused = users.add(kBob, Resource::bytes, 67);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().error, ENFILE);
-  EXPECT_TRUE(users.add(kBob, Resource::bytes, 33));
+  EXPECT_TRUE(users.add(kBob, Resource::bytes, 50));
 }
 
 TEST(UsersShareTest, whoever_gives_back_makes_room_and_counts_no_more) {
   Users users{config(1000, 1000)};
-  ASSERT_TRUE(users.add(kAlice, Resource::flows, 900));
-  ASSERT_TRUE(users.add(kBob, Resource::flows, 33));
-  users.subtract(kBob, Resource::flows, 33);
-  EXPECT_EQ(take_all(users, 1003), 33U);
-  users.subtract(kAlice, Resource::flows, 900);
-  EXPECT_EQ(take_all(users, 1003), 900U);
+  ASSERT_TRUE(users.add(kAlice, Resource::flows, 950));
+  ASSERT_TRUE(users.add(kBob, Resource::flows, 16));
+  users.subtract(kBob, Resource::flows, 16);
+  EXPECT_EQ(take_all(users, 1003), 16U);
+  users.subtract(kAlice, Resource::flows, 950);
+  EXPECT_EQ(take_all(users, 1003), 950U);
 }
 
 TEST(UsersShareTest, what_root_holds_does_not_count_as_a_uid) {
   Users users{config(1000, 1000)};
-  ASSERT_TRUE(users.add(0, Resource::flows, 900));
-  EXPECT_EQ(take_all(users, kAlice), 50U);
+  ASSERT_TRUE(users.add(0, Resource::flows, 950));
+  EXPECT_EQ(take_all(users, kAlice), 25U);
 }
 
-TEST(UsersShareTest, root_keeps_a_hundredth_whoever_comes) {
+TEST(UsersShareTest, root_keeps_a_thousandth_whoever_comes) {
   Users users{config(1000, 1000)};
   for (uid_t uid = 1; uid <= 2000; ++uid) {
     take_all(users, uid);
   }
-  EXPECT_EQ(users.total(Resource::flows), 990U);
-  EXPECT_EQ(take_all(users, 0), 10U);
+  EXPECT_EQ(users.total(Resource::flows), 999U);
+  EXPECT_EQ(take_all(users, 0), 1U);
 }
 
 TEST(UsersShareTest, a_total_lowered_below_the_use_refuses_everybody) {
@@ -248,7 +248,7 @@ TEST(UsersShareTest, a_hundred_colluding_uids_leave_something_of_everything) {
       while (users.add(uid, resource, step)) {
       }
     }
-    EXPECT_TRUE(users.add(kAlice, resource, users.limit(kAlice, resource) / 1024));
+    EXPECT_TRUE(users.add(kAlice, resource, users.limit(kAlice, resource) / 2048));
   }
 }
 
