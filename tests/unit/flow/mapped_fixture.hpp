@@ -82,4 +82,26 @@ inline std::string write(Channel& channel, Side from, std::string_view message) 
   return "(corrupt)";
 }
 
+// A channel whose ends may be mapped.
+class Mapped : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(channel.make_segments(world.setup()).has_value()); }
+
+  std::unique_ptr<Program> attach(Side side) {
+    auto program = Program::attach(channel, side, world.status_of(side));
+    if (!program) {
+      ADD_FAILURE() << program.error().message();
+      return nullptr;
+    }
+    return std::move(*program);
+  }
+  int attach_error(Side side) {
+    const auto answer = channel.attach(side);
+    return answer ? 0 : answer.error().error;
+  }
+
+  World world;
+  Channel channel{{.mtu_bytes = 5'000, .depth_bytes = 20'000}};
+};
+
 }  // namespace flowfs::flow::test

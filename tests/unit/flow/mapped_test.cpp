@@ -2,7 +2,6 @@
 // Flows with one end mapped or both: what attach and detach promise.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "mapped_fixture.hpp"
@@ -12,30 +11,10 @@ namespace {
 
 using test::kClient;
 using test::kServer;
+using test::Mapped;
 using test::Program;
 using test::read;
 using test::write;
-
-class Mapped : public testing::Test {
- protected:
-  void SetUp() override { ASSERT_TRUE(channel.make_segments(world.setup()).has_value()); }
-
-  std::unique_ptr<Program> attach(Side side) {
-    auto program = Program::attach(channel, side, world.status_of(side));
-    if (!program) {
-      ADD_FAILURE() << program.error().message();
-      return nullptr;
-    }
-    return std::move(*program);
-  }
-  int attach_error(Side side) {
-    const auto answer = channel.attach(side);
-    return answer ? 0 : answer.error().error;
-  }
-
-  test::World world;
-  Channel channel{{.mtu_bytes = 5'000, .depth_bytes = 20'000}};
-};
 
 TEST_F(Mapped, making_segments_changes_nothing_else) {
   EXPECT_EQ(write(channel, kClient, "as before"), "ok");
@@ -365,199 +344,6 @@ TEST_F(Mapped, counts_slots_back_to_none) {
   channel.close(kServer);
   EXPECT_EQ(world.status[0].in_use(), 0U);
   EXPECT_EQ(world.status[1].in_use(), 0U);
-}
-
-// --- lies ---
-
-TEST_F(Mapped, garbage_poisons_this_flow_for_both_ends) {
-  const auto server = attach(kServer);
-  Channel neighbour({.mtu_bytes = 5'000, .depth_bytes = 20'000});
-  ASSERT_TRUE(neighbour.make_segments(world.setup()).has_value());
-  std::memset(server->memory().data() + 4'096, 0x41, 4'096);
-  EXPECT_EQ(read(channel, kClient), "(corrupt)");
-  EXPECT_EQ(write(channel, kClient, "x"), "(corrupt)");
-  EXPECT_NE(server->slot().flags & FLOWFS_STATUS_CORRUPT, 0U);
-  EXPECT_TRUE(channel.readable(kClient));
-  EXPECT_TRUE(channel.writable(kClient));
-  EXPECT_TRUE(channel.detach(kServer).has_value());
-  EXPECT_EQ(attach_error(kServer), EPROTO);
-  EXPECT_EQ(write(neighbour, kClient, "unharmed"), "ok");
-  EXPECT_EQ(read(neighbour, kServer), "unharmed");
-}
-
-TEST_F(Mapped, lying_cursors_poison_the_flow) {
-  const auto server = attach(kServer);
-  ASSERT_EQ(write(channel, kClient, "x"), "ok");
-  server->header().cursors.hot = 1 << 20;
-  std::string outcome = "ok";
-  for (int i = 0; i < 1'000 && outcome == "ok"; ++i) {
-    outcome = write(channel, kClient, std::string(100, 'x'));
-  }
-  EXPECT_EQ(outcome, "(corrupt)");
-}
-
-TEST_F(Mapped, a_punched_hole_is_an_empty_lane) {
-  const auto server = attach(kServer);
-  ASSERT_EQ(server->send("gone"), "ok");
-  ASSERT_EQ(::madvise(server->memory().data(), server->memory().size(), MADV_REMOVE), 0);
-  EXPECT_EQ(read(channel, kClient), "(empty)");
-  EXPECT_EQ(write(channel, kClient, "x"), "ok");
-  EXPECT_EQ(server->receive(), "x") << "the other direction was not in it";
-}
-
-TEST_F(Mapped, detach_of_a_liar_costs_its_flow_alone) {
-  const auto server = attach(kServer);
-  ASSERT_EQ(write(channel, kClient, "unread"), "ok");
-  server->header().cursors.hot = 8;
-  ASSERT_TRUE(channel.detach(kServer).has_value());
-  EXPECT_EQ(read(channel, kServer), "(corrupt)");
-  EXPECT_EQ(read(channel, kClient), "(corrupt)");
-}
-
-// --- waiting ---
-
-class MappedWaiting : public Mapped {
- protected:
-  // Serves what is due, without waiting for what is not.
-  void serve() {
-    for (int i = 0; i < 4; ++i) {
-      world.loop->run_once(Micros{0});
-    }
-  }
-  void serve_until_heard() {
-    const int before = world.hearing.calls;
-    for (int i = 0; i < 100 && world.hearing.calls == before; ++i) {
-      world.loop->run_once(Micros{100'000});
-    }
-  }
-};
-
-TEST_F(MappedWaiting, hears_of_data_that_comes_later_once) {
-  const auto server = attach(kServer);
-  ASSERT_EQ(read(channel, kClient), "(empty)");
-  channel.wait_for(kClient, {.data = true});
-  serve();
-  EXPECT_EQ(world.hearing.calls, 0);
-  ASSERT_EQ(server->send("one"), "ok");
-  serve_until_heard();
-  EXPECT_EQ(world.hearing.calls, 1);
-  EXPECT_EQ(read(channel, kClient), "one");
-  ASSERT_EQ(server->send("two"), "ok");
-  serve();
-  EXPECT_EQ(world.hearing.calls, 1) << "nobody waits any more";
-}
-
-TEST_F(MappedWaiting, hears_at_once_of_data_that_is_there) {
-  const auto server = attach(kServer);
-  ASSERT_EQ(server->send("one"), "ok");
-  channel.wait_for(kClient, {.data = true});
-  EXPECT_EQ(world.hearing.calls, 0) << "never from inside the call";
-  serve_until_heard();
-  EXPECT_EQ(world.hearing.calls, 1);
-}
-
-TEST_F(MappedWaiting, hears_of_room) {
-  const auto server = attach(kServer);
-  while (write(channel, kClient, std::string(400, 'x')) == "ok") {
-  }
-  EXPECT_FALSE(channel.writable(kClient));
-  channel.wait_for(kClient, {.data = false, .room_bytes = 400});
-  serve();
-  ASSERT_EQ(world.hearing.calls, 0);
-  while (server->receive() != "(empty)") {
-  }
-  serve_until_heard();
-  EXPECT_EQ(world.hearing.calls, 1);
-  EXPECT_TRUE(channel.writable(kClient));
-}
-
-TEST_F(MappedWaiting, does_not_hear_of_room_that_writable_denies) {
-  const auto server = attach(kServer);
-  while (write(channel, kClient, std::string(400, 'x')) == "ok") {
-  }
-  ASSERT_EQ(write(channel, kClient, std::string(5'000, 'L')), "ok") << "the bulk ring has room";
-  ASSERT_EQ(write(channel, kClient, std::string(400, 'x')), "(full)");
-  channel.wait_for(kClient, {.data = false, .room_bytes = channel.limits().mtu_bytes});
-  serve();
-  EXPECT_EQ(world.hearing.calls, 0);
-  EXPECT_FALSE(channel.writable(kClient));
-}
-
-TEST_F(MappedWaiting, hears_of_shutdown_and_of_garbage) {
-  const auto server = attach(kServer);
-  channel.wait_for(kClient, {.data = true});
-  serve();
-  server->shutdown(FLOWFS_SHUT_SEND);
-  serve_until_heard();
-  EXPECT_EQ(world.hearing.calls, 1);
-  EXPECT_EQ(read(channel, kClient), "(end)");
-}
-
-TEST_F(MappedWaiting, is_awake_when_nobody_waits) {
-  const auto server = attach(kServer);
-  const flowfs_segment* client = nullptr;
-  const auto view = channel.segment(kClient);
-  auto mapping = Mapping::map(Fd(::fcntl(view->fd, F_DUPFD_CLOEXEC, 0)), view->bytes,
-                              Mapping::Access::read_only);
-  ASSERT_TRUE(mapping.has_value());
-  client = &pool::segment_header(std::as_bytes(mapping->bytes()));
-  EXPECT_EQ(client->sleep_data & 1U, 0U);
-  channel.wait_for(kClient, {.data = true});
-  EXPECT_EQ(client->sleep_data & 1U, 1U);
-  EXPECT_EQ(client->sleep_room & 1U, 0U);
-  channel.stop_waiting(kClient);
-  EXPECT_EQ(client->sleep_data & 1U, 0U);
-  ASSERT_EQ(server->send("x"), "ok");
-  EXPECT_EQ(server->header().bell, 0U) << "no system call for a peer that is awake";
-  serve();
-  EXPECT_EQ(world.hearing.calls, 0);
-}
-
-TEST_F(MappedWaiting, adds_a_second_interest_to_the_first) {
-  const auto server = attach(kServer);
-  while (write(channel, kClient, std::string(400, 'x')) == "ok") {
-  }
-  channel.wait_for(kClient, {.data = true});
-  channel.wait_for(kClient, {.data = false, .room_bytes = 400});
-  serve();
-  ASSERT_EQ(world.hearing.calls, 0);
-  while (server->receive() != "(empty)") {
-  }
-  serve_until_heard();
-  EXPECT_EQ(world.hearing.calls, 1);
-}
-
-TEST_F(MappedWaiting, polls_for_a_mapped_end_that_says_it_sleeps) {
-  const auto client = attach(kClient);
-  const auto server = attach(kServer);
-  EXPECT_FALSE(channel.readable(kServer));
-  EXPECT_TRUE(channel.writable(kServer));
-  server->sleep_on_data();
-  channel.wait_for(kServer, {.data = true});
-  serve();
-  ASSERT_EQ(world.hearing.calls, 0);
-  ASSERT_EQ(client->send("wake up"), "ok");
-  serve_until_heard();
-  EXPECT_EQ(world.hearing.calls, 1);
-  EXPECT_TRUE(channel.readable(kServer));
-  server->wake_up();
-  EXPECT_EQ(server->receive(), "wake up");
-  while (client->send(std::string(400, 'x')) == "ok") {
-  }
-  EXPECT_FALSE(channel.writable(kClient));
-}
-
-TEST_F(MappedWaiting, survives_the_channel_going_away) {
-  auto doomed = std::make_unique<Channel>(channel.limits());
-  ASSERT_TRUE(doomed->make_segments(world.setup()).has_value());
-  auto program = Program::attach(*doomed, kServer, world.status_of(kServer));
-  ASSERT_TRUE(program.has_value());
-  doomed->wait_for(kClient, {.data = true});
-  serve();
-  ASSERT_EQ((*program)->send("x"), "ok");
-  doomed.reset();
-  serve();
-  EXPECT_EQ(world.hearing.calls, 0);
 }
 
 }  // namespace
