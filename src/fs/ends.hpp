@@ -69,6 +69,7 @@ struct End {
   Waits writers;
   std::vector<MessageFile*> files;
   bool wants_room = false;  // a writer or poller found the channel full
+  bool wants_data = false;  // a poller found nothing to read
   bool looked_up = false;   // the kernel may have cached its directory
 };
 

@@ -299,6 +299,7 @@ void Ends::pump(Flow& flow, flow::Side from) {
   }
   if (receiver != nullptr) {
     if (flow.channel.readable(receiver->side)) {
+      receiver->wants_data = false;
       notify(*receiver);
     }
     wait_for_mapped_peer(*receiver);
@@ -326,7 +327,9 @@ void Ends::wait_for_mapped_peer(End& end) {
   flow::Channel& channel = end.flow->channel;
   const bool watched =
       std::ranges::any_of(end.files, [](const MessageFile* file) { return file->is_watched(); });
-  flow::Interest interest{.data = !end.readers.empty() || (watched && !channel.readable(end.side)),
+  // What the poller was told, not what is there now: a message that has come since is one that
+  // nobody has told it of.
+  flow::Interest interest{.data = !end.readers.empty() || (watched && end.wants_data),
                           .room_bytes = 0};
   if (!end.writers.empty()) {
     interest.room_bytes = end.writers.front().data.size();
@@ -351,8 +354,12 @@ unsigned Ends::ready(MessageFile& file) {
   }
   unsigned events = 0;
   flow::Channel& channel = end->flow->channel;
-  if (may_read(file.flags()) && channel.readable(end->side)) {
-    events |= POLLIN | POLLRDNORM;
+  if (may_read(file.flags())) {
+    if (channel.readable(end->side)) {
+      events |= POLLIN | POLLRDNORM;
+    } else {
+      end->wants_data = true;
+    }
   }
   // A descriptor that only receives is "writable" too: POLLOUT is how a pending open says that it
   // is up, and a write to it would fail at once.
