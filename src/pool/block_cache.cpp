@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "pool/poison.hpp"
-
 namespace flowfs::pool {
 
 BlockCache::BlockCache(Slab& slab) : slab_(&slab) {
@@ -47,7 +45,7 @@ bool BlockCache::free(BlockRef ref) {
   if (shelf.count == shelf.most) {
     shrink(shelf, shelf.most / 2);
   }
-  poison(slab_->bytes(ref));
+  slab_->hide(ref);
   shelf.blocks[shelf.count++] = ref;
   return true;
 }
@@ -63,7 +61,7 @@ std::optional<BlockRef> BlockCache::take_from(Shelf& shelf) {
     return std::nullopt;
   }
   const BlockRef ref = shelf.blocks[--shelf.count];
-  unpoison(slab_->bytes(ref));
+  slab_->show(ref);
   return ref;
 }
 

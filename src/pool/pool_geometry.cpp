@@ -114,17 +114,6 @@ std::optional<unsigned> PoolGeometry::class_for(std::size_t bytes) const {
   return static_cast<unsigned>(found - classes().begin());
 }
 
-std::optional<unsigned> PoolGeometry::class_of(std::uint32_t block) const {
-  if (block >= blocks_) {
-    return std::nullopt;
-  }
-  unsigned index = 0;
-  while (block - classes_[index].first_block >= classes_[index].blocks) {
-    ++index;
-  }
-  return index;
-}
-
 bool PoolGeometry::contains(const flowfs_block& descriptor) const {
   const auto index = class_of(descriptor.block);
   return index && descriptor.length >= 1 &&

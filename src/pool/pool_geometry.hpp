@@ -57,7 +57,16 @@ class PoolGeometry {
   // The smallest class whose blocks hold so many.
   [[nodiscard]] std::optional<unsigned> class_for(std::size_t bytes) const;
   // Nothing: there is no such block.
-  [[nodiscard]] std::optional<unsigned> class_of(std::uint32_t block) const;
+  [[nodiscard]] std::optional<unsigned> class_of(std::uint32_t block) const {
+    if (block >= blocks_) {
+      return std::nullopt;
+    }
+    unsigned index = 0;
+    while (block - classes_[index].first_block >= classes_[index].blocks) {
+      ++index;
+    }
+    return index;
+  }
   [[nodiscard]] std::size_t offset_of(std::uint32_t block, unsigned class_index) const {
     const PoolClass& its = classes_[class_index];
     return its.offset + std::size_t{block - its.first_block} * its.block_bytes;

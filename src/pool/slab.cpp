@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "pool/poison.hpp"
-
 namespace flowfs::pool {
 
 namespace {
@@ -70,7 +68,7 @@ Slab::Slab(const PoolGeometry& geometry, std::span<std::byte> pool, Holder self,
   }
   for (std::uint32_t block = 0; kPoisons && block < geometry_.blocks(); ++block) {
     if (words_.guess(block).is_free()) {
-      poison(bytes({.block = block}));
+      hide({.block = block});
     }
   }
 }
@@ -110,7 +108,7 @@ bool Slab::free(BlockRef ref) {
   if (!is_mine(ref)) {
     return false;
   }
-  poison(bytes(ref));
+  hide(ref);
   OwnerWord mine = OwnerWord::held_by(self_, ref.generation);
   const OwnerWord free_here = OwnerWord::free_in(shard_, ref.generation + 1);
   if (!words_.change(ref.block, mine, free_here)) {
@@ -128,7 +126,7 @@ std::optional<BlockRef> Slab::hand_over(BlockRef ref, LaneNumber lane) {
   if (!is_mine(ref)) {
     return std::nullopt;
   }
-  poison(bytes(ref));
+  hide(ref);
   OwnerWord mine = OwnerWord::held_by(self_, ref.generation);
   const BlockRef sent{.block = ref.block, .generation = ref.generation + 1};
   if (!words_.change(ref.block, mine, OwnerWord::in_flight_on(lane, sent.generation))) {
@@ -155,7 +153,7 @@ bool Slab::receive(BlockRef ref, OwnerWord in_flight) {
   if (!words_.change(ref.block, in_flight, OwnerWord::held_by(self_, ref.generation))) {
     return false;
   }
-  unpoison(bytes(ref));
+  show(ref);
   return true;
 }
 
@@ -168,18 +166,13 @@ std::span<std::byte> Slab::bytes(BlockRef ref) const {
                        geometry_.classes()[*class_index].block_bytes);
 }
 
-bool Slab::is_mine(BlockRef ref) const {
-  return ref.block < geometry_.blocks() &&
-         words_.guess(ref.block) == OwnerWord::held_by(self_, ref.generation);
-}
-
 std::optional<BlockRef> Slab::search_own_shard(unsigned class_index) {
   const PoolClass& its = geometry_.classes()[class_index];
   const auto own = static_cast<std::uint8_t>(shard_ + 1);
   // relaxed: a place to begin, of whichever thread was here last.
   const std::uint32_t start = cursors_[class_index].index.load(std::memory_order_relaxed);
   return search(its, start, kOwnShardReach, [&](std::uint32_t index) {
-    return take_hinted(class_index, index, equal_bytes(hints_of(its, index), own));
+    return take_hinted(class_index, index, equal_bytes(words_.eight_hints(index), own));
   });
 }
 
@@ -187,28 +180,20 @@ std::optional<BlockRef> Slab::search_any_shard(unsigned class_index) {
   const PoolClass& its = geometry_.classes()[class_index];
   const std::uint32_t start = cursors_[class_index].index.load(std::memory_order_relaxed);
   return search(its, start, UINT32_MAX, [&](std::uint32_t index) {
-    return take_hinted(class_index, index, nonzero_bytes(hints_of(its, index)));
+    return take_hinted(class_index, index, nonzero_bytes(words_.eight_hints(index)));
   });
-}
-
-// Eight hints, those of other classes' blocks as taken.
-std::uint64_t Slab::hints_of(const PoolClass& its, std::uint32_t index) const {
-  std::uint64_t hints = words_.eight_hints(index);
-  if (index == first_eight(its)) {
-    hints &= ~std::uint64_t{0} << its.first_block % 8 * 8;
-  }
-  if (index == last_eight(its)) {
-    hints &= ~std::uint64_t{0} >> (7 - (its.first_block + its.blocks - 1) % 8) * 8;
-  }
-  return hints;
 }
 
 // `candidates` has the high bit of each byte set whose hint is right.
 std::optional<BlockRef> Slab::take_hinted(unsigned class_index, std::uint32_t index,
                                           std::uint64_t candidates) {
+  const PoolClass& its = geometry_.classes()[class_index];
   for (; candidates != 0; candidates &= candidates - 1) {
     const std::uint32_t block =
         index * 8 + static_cast<std::uint32_t>(std::countr_zero(candidates)) / 8;
+    if (block - its.first_block >= its.blocks) {
+      continue;  // of the class before or behind
+    }
     if (const auto taken = claim(block, words_.guess(block))) {
       // relaxed: only where to begin.
       cursors_[class_index].index.store(index, std::memory_order_relaxed);
@@ -239,7 +224,7 @@ std::optional<BlockRef> Slab::claim(std::uint32_t block, OwnerWord word) {
   }
   words_.hint(block, mine);
   const BlockRef ref{.block = block, .generation = word.generation()};
-  unpoison(bytes(ref));
+  show(ref);
   return ref;
 }
 

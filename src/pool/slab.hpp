@@ -23,6 +23,7 @@
 
 #include "base/clock.hpp"
 #include "pool/owner_words.hpp"
+#include "pool/poison.hpp"
 #include "pool/pool_geometry.hpp"
 
 namespace flowfs::pool {
@@ -58,11 +59,25 @@ class Slab {
   [[nodiscard]] std::span<std::byte> bytes(BlockRef ref) const;
 
   // Whether the block is this member's in that generation. Only as true as the members are honest.
-  [[nodiscard]] bool is_mine(BlockRef ref) const;
+  [[nodiscard]] bool is_mine(BlockRef ref) const {
+    return ref.block < geometry_.blocks() &&
+           words_.guess(ref.block) == OwnerWord::held_by(self_, ref.generation);
+  }
   // Whether somebody waits for a block of the class.
   [[nodiscard]] bool is_wanted(unsigned class_index) const { return words_.is_wanted(class_index); }
   [[nodiscard]] const PoolGeometry& geometry() const { return geometry_; }
   [[nodiscard]] Holder self() const { return self_; }
+  // Under AddressSanitizer: this process must not touch the block's bytes now, or may again.
+  void hide(BlockRef ref) const {
+    if constexpr (kPoisons) {
+      poison(bytes(ref));
+    }
+  }
+  void show(BlockRef ref) const {
+    if constexpr (kPoisons) {
+      unpoison(bytes(ref));
+    }
+  }
 
  private:
   // Where the next look at the hints of a class begins, on a line of its own.
@@ -72,7 +87,6 @@ class Slab {
   std::optional<BlockRef> search_own_shard(unsigned class_index);
   std::optional<BlockRef> search_any_shard(unsigned class_index);
   std::optional<BlockRef> search_words(unsigned class_index);
-  [[nodiscard]] std::uint64_t hints_of(const PoolClass& its, std::uint32_t index) const;
   std::optional<BlockRef> take_hinted(unsigned class_index, std::uint32_t index,
                                       std::uint64_t candidates);
   std::optional<BlockRef> claim(std::uint32_t block, OwnerWord word);

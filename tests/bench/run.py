@@ -8,7 +8,7 @@ import sys
 
 import harness
 
-PROGRAMS = ["file_mode", "flow_setup"]
+PROGRAMS = ["file_mode", "flow_setup", "pool_alloc"]
 
 
 def measure(program, numbers):
