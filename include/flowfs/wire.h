@@ -398,10 +398,14 @@ FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_pool_lane) == 16);
 /* On a pool file opened O_RDWR: joins it. EBUSY: this open file has joined already. */
 #define FLOWFS_IOC_POOL _IOR(FLOWFS_IOC_MAGIC, 4, struct flowfs_pool_attach)
 /* On a pool file that has joined: the end may send blocks of this pool and be sent them, until it
- * is no longer mapped. EBUSY: the end has joined another pool. ENOENT: no such end. */
+ * is no longer mapped or the pool file is closed. EBUSY: the end has joined a pool already. EAGAIN:
+ * blocks that it sent before are still unread. ENOENT: no such end. ENOTCONN: the file has not
+ * joined. */
 #define FLOWFS_IOC_POOL_LANE _IOWR(FLOWFS_IOC_MAGIC, 5, struct flowfs_pool_lane)
 /* The same file: the memory of class C (uint32_t) is wanted; do so once before its first block is
- * taken. EDQUOT, ENOMEM: it is not to be had. */
+ * taken. EDQUOT, ENOMEM: it is not to be had. With FLOWFS_POOL_EXHAUSTED: no block of the class was
+ * free; the daemon frees at once what it may. */
+#define FLOWFS_POOL_EXHAUSTED UINT32_C(0x80000000)
 #define FLOWFS_IOC_POOL_CLASS _IOW(FLOWFS_IOC_MAGIC, 6, uint32_t)
 
 #endif

@@ -41,7 +41,7 @@ class Reader {
       : accounts_(accounts), config_(config), problems_(problems) {}
 
   void read(const toml::table& root) {
-    refuse_unknown(root, "", {}, {"daemon", "limits", "defaults", "name"});
+    refuse_unknown(root, "", {}, {"daemon", "limits", "pools", "defaults", "name"});
     Scope scope{.config = &config_, .settings = &config_.defaults, .accounts = &accounts_};
     if (const auto* const table = find_table(root, "", "daemon")) {
       read_keys(*table, "daemon", {Section::daemon}, {}, scope);
@@ -51,6 +51,9 @@ class Reader {
       if (const auto* const total = find_table(*table, "limits", "total")) {
         read_keys(*total, "limits.total", {Section::limits_total}, {}, scope);
       }
+    }
+    if (const auto* const table = find_table(root, "", "pools")) {
+      read_keys(*table, "pools", {Section::pools}, {}, scope);
     }
     // Before the names, which begin with them wherever they stand in the text.
     if (const auto* const table = find_table(root, "", "defaults")) {

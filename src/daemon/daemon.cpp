@@ -93,7 +93,8 @@ int Daemon::run() {
 }
 
 std::expected<void, std::string> Daemon::start() {
-  if (!group_exists(plan_.config.group)) {
+  plan_.config.pools.group = group_of(plan_.config.group);
+  if (!plan_.config.pools.group) {
     log::notice("the group of the shared pool does not exist group={}", plan_.config.group);
   }
   if (auto complaint = lacks_pages(plan_.config.longest_message_bytes, kernel_request_pages())) {
@@ -190,6 +191,8 @@ fs::Options Daemon::server_options() const {
           .names = plan_.config.names,
           .longest_message_bytes = plan_.config.longest_message_bytes,
           .requests_per_second = plan_.config.requests_per_second,
+          .direct = plan_.config.direct,
+          .pools = plan_.config.pools,
           .hot_ring_bytes = plan_.config.hot_ring_bytes};
 }
 
@@ -264,6 +267,7 @@ void Daemon::apply(Config config) {
   tell_of_restart(plan_.config, config, mount_point_->path());
   config.mount = plan_.config.mount;
   config.group = plan_.config.group;
+  config.pools.group = plan_.config.pools.group;
   config.hot_ring_bytes = plan_.config.hot_ring_bytes;
   keep_longest_message(config, plan_.config.longest_message_bytes);
   plan_.config = std::move(config);

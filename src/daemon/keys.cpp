@@ -65,6 +65,46 @@ bool set_group(const Scope& scope, std::string_view text) {
   return true;
 }
 
+// `256:4096 1024:2048`: block sizes, growing, and how many of each.
+std::optional<fs::PoolSizes> parse_sizes(std::string_view text) {
+  fs::PoolSizes sizes;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  const auto number = [&at, end](std::uint32_t& value) {
+    const auto [rest, error] = std::from_chars(at, end, value);
+    at = rest;
+    return error == std::errc{};
+  };
+  const auto character = [&at, end](char wanted) { return at != end && *at++ == wanted; };
+  do {
+    pool::PoolGeometry::Size& size = sizes.emplace_back();
+    if (!number(size.block_bytes) || !character(':') || !number(size.blocks)) {
+      return std::nullopt;
+    }
+  } while (at != end && character(' ') && sizes.size() < FLOWFS_POOL_CLASSES_MOST);
+  const bool good = at == end && pool::PoolGeometry::plan(sizes, 1).has_value();
+  return good ? std::optional(sizes) : std::nullopt;
+}
+
+template <fs::PoolSizes fs::PoolOptions::* field>
+bool set_sizes(const Scope& scope, std::string_view text) {
+  auto sizes = parse_sizes(text);
+  if (sizes) {
+    scope.config->pools.*field = std::move(*sizes);
+    return true;
+  }
+  return false;
+}
+
+template <fs::PoolSizes fs::PoolOptions::* field>
+std::string show_sizes(const Scope& scope) {
+  std::string text;
+  for (const pool::PoolGeometry::Size& size : scope.config->pools.*field) {
+    text += fmt::format("{}{}:{}", text.empty() ? "" : " ", size.block_bytes, size.blocks);
+  }
+  return text;
+}
+
 bool set_balance(const Scope& scope, std::string_view text) {
   for (const Balance balance : {Balance::fifo, Balance::round_robin, Balance::least_flows}) {
     if (text == registry::to_string(balance)) {
@@ -122,6 +162,9 @@ bool set_name_group(const Scope& scope, std::string_view text) {
 
 std::string show_nothing(const Scope&) { return {}; }
 
+constexpr std::string_view kSizes =
+    "up to 16 times BYTES:BLOCKS, the bytes growing and multiples of 64";
+
 constexpr std::string_view kModes = R"("0000" to "0777", octal)";
 
 // In the order in which they are read where the order matters: `user` before `group`.
@@ -144,6 +187,23 @@ const std::array kKeys{
                      return scope.config->longest_message_bytes;
                    },
                    registry::kLongestMessage, kMostMessage, false}},
+
+    Key{Section::daemon, "direct",
+        FlagRule{[](const Scope& scope) -> bool& { return scope.config->direct; }}},
+
+    Key{Section::pools, "shared",
+        TextRule{set_sizes<&fs::PoolOptions::shared>, show_sizes<&fs::PoolOptions::shared>,
+                 kSizes}},
+    Key{Section::pools, "personal",
+        TextRule{set_sizes<&fs::PoolOptions::personal>, show_sizes<&fs::PoolOptions::personal>,
+                 kSizes}},
+    Key{Section::pools, "shards",
+        NumberRule{[](const Scope& scope) -> std::uint64_t& { return scope.config->pools.shards; },
+                   1, FLOWFS_POOL_SHARDS_MOST, false}},
+    Key{Section::pools, "prefault",
+        FlagRule{[](const Scope& scope) -> bool& { return scope.config->pools.prefault; }}},
+    Key{Section::pools, "lock",
+        FlagRule{[](const Scope& scope) -> bool& { return scope.config->pools.lock; }}},
 
     Key{Section::limits, "names", limit(per_uid<Resource::names>, kMostObjects)},
     Key{Section::limits, "flows", limit(per_uid<Resource::flows>, kMostObjects)},
@@ -213,6 +273,8 @@ const std::array kKeys{
                  kModes}},
     Key{Section::name, "accept_mode",
         TextRule{set_optional_mode<&fs::DeclaredName::accept_mode>, show_nothing, kModes}},
+    Key{Section::name, "direct",
+        FlagRule{[](const Scope& scope) -> bool& { return scope.settings->direct; }}},
     Key{Section::name, "dial_mode",
         TextRule{set_optional_mode<&fs::DeclaredName::dial_mode>, show_nothing, kModes}},
 };

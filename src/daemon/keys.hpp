@@ -18,7 +18,7 @@
 namespace flowfs::daemon {
 
 // A group of keys. `settings` and `qos` occur twice: under [defaults] and under each [[name]].
-enum class Section : std::uint8_t { daemon, limits, limits_total, settings, qos, name };
+enum class Section : std::uint8_t { daemon, limits, limits_total, pools, settings, qos, name };
 
 // What the keys of one table write into. `config` is always there; `settings` in settings and qos;
 // `name` in name.

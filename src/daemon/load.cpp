@@ -93,6 +93,6 @@ std::expected<Config, std::vector<std::string>> load_config(const std::string& f
   return std::unexpected(std::move(lines));
 }
 
-bool group_exists(const std::string& group) { return find_group(group).has_value(); }
+std::optional<gid_t> group_of(const std::string& group) { return find_group(group); }
 
 }  // namespace flowfs::daemon

@@ -4,7 +4,10 @@
 // Threads: any. May block on the name service, hence never on the loop's thread once it serves.
 #pragma once
 
+#include <sys/types.h>
+
 #include <expected>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +21,7 @@ Accounts system_accounts();
 // Reads `file`; an empty name gives the defaults. Errors: lines for people, each naming the file.
 std::expected<Config, std::vector<std::string>> load_config(const std::string& file);
 
-// Whether the system has the configured group.
-bool group_exists(const std::string& group);
+// A group of the system by its name or number.
+std::optional<gid_t> group_of(const std::string& group);
 
 }  // namespace flowfs::daemon

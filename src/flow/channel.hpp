@@ -162,6 +162,8 @@ class Channel {
   void shutdown_read(Side side);   // its peer's writes are `closed`; what is queued is dropped
   void close(Side side);  // both, and a mapped side is detached; what it sent stays readable
   [[nodiscard]] bool is_closed(Side side) const;
+  // Whether the peer of `side` may still read what that sends.
+  [[nodiscard]] bool is_heard(Side side) const { return from(side).reader_open; }
 
   // Readiness of a file-mode end, as poll reports it.
   [[nodiscard]] bool readable(Side side);  // a message or end of file

@@ -173,6 +173,7 @@ void Ends::connect(End& end, registry::FlowId peer_id) {
   FLOWFS_CHECK(state != nullptr && peer_state != nullptr && peer != nullptr);
   const registry::Name* name = registry_.find_name(state->name);
   auto flow = std::make_shared<Flow>(*this, limits_of(name->settings), name->id);
+  flow->direct = name->settings.direct;
   for (const registry::End* one : {state, peer_state}) {
     End& joined = one == state ? end : *peer;
     flow->ends[index(joined.side)] = joined.id;
@@ -214,6 +215,7 @@ void Ends::release(registry::FlowId id) {
   if (end->flow) {
     end->flow->channel.set_state(end->side, FLOWFS_STATE_DEALLOCATED);
     end->flow->channel.close(end->side);
+    end->flow->pool_lanes.leave(end->side);
     settle(*end->flow, flow::other(end->side));  // what it had not read is dropped
   }
   end->readers.fail_all(ECONNABORTED);
@@ -322,6 +324,7 @@ Status Ends::shutdown(registry::FlowId id, bool reading, bool writing) {
   }
   if (reading) {
     flow->channel.shutdown_read(end->side);
+    flow->pool_lanes.settle();
     settle(*flow, flow::other(end->side));
   }
   pump_both(*flow);
@@ -340,6 +343,7 @@ Status Ends::close(registry::FlowId id) {
   }
   if (end->flow) {
     end->flow->channel.close(end->side);
+    end->flow->pool_lanes.leave(end->side);
     settle(*end->flow, flow::other(end->side));
   }
   registry_.close(id, ECONNABORTED);

@@ -19,6 +19,7 @@
 #include "flow/channel.hpp"
 #include "fs/file_table.hpp"
 #include "fs/parking.hpp"
+#include "fs/pool_lanes.hpp"
 #include "registry/registry.hpp"
 
 namespace flowfs::fs {
@@ -40,7 +41,9 @@ struct Flow : flow::Listener, std::enable_shared_from_this<Flow> {
 
   Ends& table;
   flow::Channel channel;
+  PoolLanes pool_lanes{channel};
   registry::NameId name;
+  bool direct = true;                                              // whether its ends may be mapped
   registry::FlowId ends[2]{registry::kNoFlow, registry::kNoFlow};  // by Side
   registry::Opener openers[2];
   std::uint64_t charged_bytes[2]{};               // of what each side sent

@@ -327,10 +327,10 @@ void Ends::wait_for_mapped_peer(End& end) {
   flow::Channel& channel = end.flow->channel;
   const bool watched =
       std::ranges::any_of(end.files, [](const MessageFile* file) { return file->is_watched(); });
-  // What the poller was told, not what is there now: a message that has come since is one that
-  // nobody has told it of.
-  flow::Interest interest{.data = !end.readers.empty() || (watched && end.wants_data),
-                          .room_bytes = 0};
+  // What the poller was told counts as well as what is there now: a message that has come since is
+  // one that nobody has told it of. One that has been read since is followed by others.
+  const bool polled = watched && (end.wants_data || !channel.readable(end.side));
+  flow::Interest interest{.data = polled || !end.readers.empty(), .room_bytes = 0};
   if (!end.writers.empty()) {
     interest.room_bytes = end.writers.front().data.size();
   } else if (end.wants_room && watched) {

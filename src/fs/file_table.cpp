@@ -26,4 +26,12 @@ bool reply_open(Request request, File* file, OpenMode mode) {
   return fuse_reply_buf(request.raw, reinterpret_cast<const char*>(&out), sizeof out) == 0;
 }
 
+bool reply_open_mapped(Request request, File* file, int backing) {
+  fuse_file_info info{};
+  info.fh = FileTable::handle(file);
+  info.direct_io = 1;
+  info.backing_id = backing;
+  return fuse_reply_open(request.raw, &info) == 0;
+}
+
 }  // namespace flowfs::fs

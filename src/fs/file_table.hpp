@@ -59,5 +59,7 @@ enum class OpenMode {
 // Answers an open with `file`, which is then the kernel's until RELEASE. False if the caller has
 // gone in the meantime and no RELEASE will come.
 [[nodiscard]] bool reply_open(Request request, File* file, OpenMode mode);
+// The same for a file whose memory is registered under `backing`.
+[[nodiscard]] bool reply_open_mapped(Request request, File* file, int backing);
 
 }  // namespace flowfs::fs

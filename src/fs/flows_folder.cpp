@@ -37,22 +37,33 @@ std::string format_peer(const End& end, const registry::Registry& registry) {
                      name != nullptr ? name->name : "");
 }
 
+// What the daemon has done for this end, and what the programs that mapped either end say. What a
+// message was copied between its commit and the view of its receiver, whoever copied, is
+// `copies_sent`; `copies` is this end's part in both directions.
 std::string format_stats(const End& end) {
   flow::DirectionStats sent;
   flow::DirectionStats received;
+  flow::EndCounters own;
+  flow::EndCounters peers;
   std::size_t waiting = 0;
   if (end.flow) {
-    sent = end.flow->channel.stats(end.side);
-    received = end.flow->channel.stats(flow::other(end.side));
-    waiting = end.flow->channel.queued_bytes(end.side);
+    flow::Channel& channel = end.flow->channel;
+    sent = channel.stats(end.side);
+    received = channel.stats(flow::other(end.side));
+    own = channel.counters(end.side);
+    peers = channel.counters(flow::other(end.side));
+    waiting = channel.queued_bytes(end.side);
   }
   return fmt::format(
-      "messages_sent {}\nbytes_sent {}\ncopies_sent {}\nmessages_from_peer {}\n"
+      "messages_sent {}\nbytes_sent {}\ncopies_sent {}\ncopies {}\nmessages_from_peer {}\n"
       "bytes_from_peer {}\ndrops {}\nbytes_queued {}\nreaders_waiting {}\nwriters_waiting {}\n"
       "waits {}\nwake_ups {}\n",
-      sent.messages, sent.bytes, sent.copies, received.messages, received.bytes, sent.drops,
-      waiting, end.readers.size(), end.writers.size(), end.readers.waits() + end.writers.waits(),
-      end.readers.wake_ups() + end.writers.wake_ups());
+      sent.messages, sent.bytes, sent.copies + own.sending.copies + peers.receiving.copies,
+      sent.copies + own.sending.copies + own.receiving.copies, received.messages, received.bytes,
+      sent.drops + peers.receiving.drops, waiting, end.readers.size(), end.writers.size(),
+      end.readers.waits() + end.writers.waits() + own.sending.waits + own.receiving.waits,
+      end.readers.wake_ups() + end.writers.wake_ups() + own.sending.wakeups +
+          own.receiving.wakeups);
 }
 
 }  // namespace

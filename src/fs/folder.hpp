@@ -55,6 +55,8 @@ class Folder {
   // The node under which what chmod and the like changed is kept, where nodes come and go.
   [[nodiscard]] virtual Node lasting(Node node) const { return node; }
   [[nodiscard]] virtual std::uint64_t mapped_size(Node /*node*/) const { return 0; }
+  // Before child() of a look-up by `by`: what is made at its first use is made here.
+  virtual void prepare(Node /*directory*/, std::string_view /*name*/, uid_t /*by*/) {}
   [[nodiscard]] virtual std::optional<Node> child(Node directory, std::string_view name) = 0;
   // The first child at or behind a cookie; 0 is the beginning. Cookies stay good while children
   // come and go: those of objects grow with their ids.

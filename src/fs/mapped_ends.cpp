@@ -80,12 +80,13 @@ void MappedFile::detach() {
 // ------------------------------------------------------------------------------------
 
 MappedEnds::MappedEnds(Loop& loop, registry::Users& users, Ends& ends, FileTable& files,
-                       Replies& replies)
+                       Replies& replies, Backings& backings)
     : loop_(loop),
       users_(users),
       ends_(ends),
       files_(files),
       replies_(replies),
+      backings_(backings),
       sweep_(loop.timer([this] { drop_unused_statuses(); })) {}
 
 MappedEnds::~MappedEnds() = default;
@@ -163,8 +164,11 @@ Status MappedEnds::make_segments(Flow& flow, uid_t payer) {
     }
     flow.segment_charge = std::move(*charge);
   }
-  flow::MappedSetup setup{
-      .loop = &loop_, .listener = &flow, .ends = {}, .hot_ring_bytes = hot_ring_bytes_};
+  flow::MappedSetup setup{.loop = &loop_,
+                          .listener = &flow,
+                          .blocks = &flow.pool_lanes,
+                          .ends = {},
+                          .hot_ring_bytes = hot_ring_bytes_};
   for (const flow::Side side : {flow::Side::client, flow::Side::server}) {
     const registry::Opener& opener = flow.openers[index(side)];
     const auto status = status_of(opener.uid);
@@ -274,11 +278,7 @@ void MappedEnds::reply_mapped(Request request, std::unique_ptr<MappedFile> file,
     replies_.error(request, kept.error().error);
     return;
   }
-  fuse_file_info info{};
-  info.fh = FileTable::handle(*kept);
-  info.direct_io = 1;
-  info.backing_id = backing;
-  if (fuse_reply_open(request.raw, &info) != 0) {
+  if (!reply_open_mapped(request, *kept, backing)) {
     files_.remove(*kept);
   }
 }
@@ -287,6 +287,9 @@ Result<flowfs_attach> MappedEnds::attach(registry::FlowId id) {
   End* end = ends_.find(id);
   if (end == nullptr || !end->flow) {
     return fail(EPIPE, "the end has gone");
+  }
+  if (!direct_ || !end->flow->direct) {
+    return fail(EOPNOTSUPP, "everything goes through the daemon");
   }
   auto answer = end->flow->channel.attach(end->side);
   if (answer) {
@@ -307,6 +310,7 @@ void MappedEnds::detach(registry::FlowId id) {
     log::warning("cannot give a flow a new segment: flow={} error=\"{}\"",
                  static_cast<std::uint64_t>(id), detached.error().message());
   }
+  end->flow->pool_lanes.leave(end->side);
   ends_.on_detached(*end);
 }
 

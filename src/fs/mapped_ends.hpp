@@ -74,11 +74,13 @@ class MappedFile : public File {
 
 class MappedEnds {
  public:
-  MappedEnds(Loop& loop, registry::Users& users, Ends& ends, FileTable& files, Replies& replies);
+  MappedEnds(Loop& loop, registry::Users& users, Ends& ends, FileTable& files, Replies& replies,
+             Backings& backings);
   ~MappedEnds();
 
   void set_hot_ring(std::size_t bytes) { hot_ring_bytes_ = bytes; }
-  Backings& backings() { return backings_; }
+  // Whether ends may be put into mapped mode at all.
+  void set_direct(bool direct) { direct_ = direct; }
 
   // The node of an end's tx or rx; nothing while the end has no peer.
   std::optional<Node> node(End& end, View view);
@@ -117,8 +119,9 @@ class MappedEnds {
   Ends& ends_;
   FileTable& files_;
   Replies& replies_;
-  Backings backings_;
+  Backings& backings_;
   std::size_t hot_ring_bytes_ = FLOWFS_HOT_RING_DEFAULT_BYTES;
+  bool direct_ = true;
   std::unordered_map<std::uint64_t, SegmentNode*> nodes_;
   std::uint64_t next_serial_ = 1;
   std::map<uid_t, std::unique_ptr<UserStatus>> statuses_;

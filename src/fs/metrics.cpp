@@ -76,6 +76,35 @@ void add_users(MetricsText& text, const registry::Users& users) {
   }
 }
 
+void add_pools(MetricsText& text, const Pools& pools) {
+  const Pools::Counters& counters = pools.counters();
+  text.single("flowfs_pool_sweeps_total", "Times a pool was searched for blocks left behind.",
+              Type::counter, counters.sweeps);
+  text.single("flowfs_pool_reclaimed_total", "Blocks that had been left behind.", Type::counter,
+              counters.reclaimed);
+  text.single("flowfs_pool_exhausted_total", "Times a member said that no block was free.",
+              Type::counter, counters.exhausted);
+  text.single("flowfs_pool_given_up_total", "Pools whose memory failed.", Type::counter,
+              counters.given_up);
+  text.family("flowfs_pool_blocks", "Blocks of a pool by size and state, as its members tell.",
+              Type::gauge);
+  for (Pool* pool : pools.with_memory()) {
+    const auto classes = pool->geometry.classes();
+    for (unsigned i = 0; i < classes.size(); ++i) {
+      const pool::PoolKeeper::Census census = pool->store->keeper.census(i);
+      const std::pair<std::string_view, std::uint32_t> states[] = {
+          {"free", census.free}, {"held", census.held}, {"in_flight", census.in_flight}};
+      for (const auto& [state, count] : states) {
+        text.sample("flowfs_pool_blocks",
+                    {{"pool", to_string(pool->owner)},
+                     {"bytes", std::to_string(classes[i].block_bytes)},
+                     {"state", state}},
+                    count);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::string format_metrics(const Tree& tree, const registry::Registry& registry,
@@ -100,6 +129,7 @@ std::string format_metrics(const Tree& tree, const registry::Registry& registry,
   add_requests(text, tree.counters());
   add_names(text, registry);
   add_users(text, users);
+  add_pools(text, tree.pools());
   return text.take();
 }
 

@@ -7,7 +7,7 @@
 //
 //   bit 63      an instance: one LOOKUP of a message file (see Instances); the rest is a counter
 //   bits 56-62  kind
-//   bits 8-55   object: NameId, FlowId, uid, or serial of a segment
+//   bits 8-55   object: NameId, FlowId, uid, or serial of a segment or a pool
 //   bits 0-7    file within the object; 0 is the directory itself
 #pragma once
 
@@ -27,8 +27,10 @@ enum class Kind : std::uint8_t {
   segment,  // tx and rx of an end: a new object for each new segment
   users,
   user,
+  pools,
+  pool,  // a new object for each that is made, whoever's it is
 };
-inline constexpr std::uint8_t kLastKind = static_cast<std::uint8_t>(Kind::user);
+inline constexpr std::uint8_t kLastKind = static_cast<std::uint8_t>(Kind::pool);
 
 struct Node {
   Kind kind = Kind::root;

@@ -103,6 +103,7 @@ struct Tree::Operations {
       self.replies_.error(request, ENAMETOOLONG);
       return;
     }
+    self.folder(*directory).prepare(*directory, name, request.uid());
     const auto node = self.folder(*directory).child(*directory, name);
     if (!node) {
       fuse_reply_err(raw, ENOENT);  // not a refusal: every mkdir asks first

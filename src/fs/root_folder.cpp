@@ -23,6 +23,7 @@ constexpr SubFolder kFolders[] = {
     {"names", Kind::names},
     {"flows", Kind::flows},
     {"users", Kind::users},
+    {"pools", Kind::pools},
 };
 
 // At most 24 lines of 80 columns: it is read on a terminal.

@@ -28,6 +28,8 @@ class Server::Impl {
   Status mount(const Options& options, std::function<void()> on_gone) {
     tree_.want_passthrough(options.passthrough);
     tree_.set_hot_ring(options.hot_ring_bytes);
+    tree_.set_direct(options.direct);
+    tree_.set_pools(options.pools);
     tree_.set_longest_message(options.longest_message_bytes);
     tree_.set_name_defaults(options.name_defaults);
     for (const DeclaredName& declared : options.names) {
@@ -47,6 +49,8 @@ class Server::Impl {
 
   void reconfigure(const Options& options) {
     tree_.set_name_defaults(options.name_defaults);
+    tree_.set_direct(options.direct);
+    tree_.set_pools(options.pools);
     if (session_) {
       session_->throttle().set_rate(options.requests_per_second);
     }

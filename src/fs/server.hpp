@@ -14,6 +14,7 @@
 
 #include "base/loop.hpp"
 #include "base/result.hpp"
+#include "fs/pool_options.hpp"
 #include "registry/registry.hpp"
 #include "registry/users.hpp"
 
@@ -42,6 +43,8 @@ struct Options {
   std::size_t longest_message_bytes = registry::kLongestMessage;
   // Of one uid other than root, for what is over it waits; registry::kUnlimited for none.
   std::uint64_t requests_per_second = 200'000;
+  bool direct = true;  // ends may be mapped; else everything goes through the daemon
+  PoolOptions pools;
   std::size_t hot_ring_bytes = 28672;  // of each new segment; 4 KiB less than a multiple of 4 KiB
 };
 

@@ -48,13 +48,18 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       parking_(loop, users, replies_, longest_park()),
       locks_(parking_, replies_),
       files_(users),
+      pools_(loop, users, backings_),
       ends_(loop, registry, users, parking_, files_, events_, replies_),
-      mapped_(loop, users, ends_, files_, replies_),
+      mapped_(loop, users, ends_, files_, replies_, backings_),
       root_(events_, files_, parking_, replies_, std::move(texts)),
       names_(registry, ends_, metas_),
       flows_(registry, ends_, mapped_, replies_),
       users_(users, mapped_),
+      pools_folder_(pools_, ends_, files_, replies_),
       request_bytes_(request_pages(registry::kLongestMessage) * kPageBytes) {
+  pools_.on_gone = [this](PoolSerial serial) {
+    metas_.erase_object(Kind::pool, std::to_underlying(serial));
+  };
   ends_.on_end_gone = [this](registry::FlowId id, bool looked_up) {
     const Node directory{Kind::flow, static_cast<std::uint64_t>(id), 0};
     metas_.erase_object(directory.kind, directory.object);
@@ -73,7 +78,11 @@ Tree::~Tree() {
 
 void Tree::set_session(fuse_session* session) {
   session_ = session;
-  mapped_.backings().set_device(session != nullptr && passthrough_ ? fuse_session_fd(session) : -1);
+  const bool maps = session != nullptr && passthrough_;
+  backings_.set_device(maps ? fuse_session_fd(session) : -1);
+  if (maps) {
+    pools_.prefault();
+  }
 }
 
 void Tree::abort_all(int error) {
@@ -95,6 +104,9 @@ Folder& Tree::folder(Node node) {
     case Kind::users:
     case Kind::user:
       return users_;
+    case Kind::pools:
+    case Kind::pool:
+      return pools_folder_;
     case Kind::root:
       break;
   }
@@ -116,8 +128,8 @@ double Tree::timeout(Node node) {
   if (type == FileType::message || type == FileType::mapped) {
     return 0;
   }
-  const bool passing =
-      node.kind == Kind::flow || node.kind == Kind::flows || node.kind == Kind::users;
+  const bool passing = node.kind == Kind::flow || node.kind == Kind::flows ||
+                       node.kind == Kind::users || node.kind == Kind::pools;
   return passing ? kPassing : kLasting;
 }
 

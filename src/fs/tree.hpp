@@ -21,6 +21,8 @@
 #include "fs/names_folder.hpp"
 #include "fs/node.hpp"
 #include "fs/parking.hpp"
+#include "fs/pools.hpp"
+#include "fs/pools_folder.hpp"
 #include "fs/root_folder.hpp"
 #include "fs/server.hpp"
 #include "fs/users_folder.hpp"
@@ -51,12 +53,15 @@ class Tree {
   // Once after each INIT: what libfuse is about to answer is the answer to that.
   bool take_init() { return std::exchange(answering_init_, false); }
   void set_hot_ring(std::size_t bytes) { mapped_.set_hot_ring(bytes); }
+  void set_direct(bool direct) { mapped_.set_direct(direct); }
+  void set_pools(const PoolOptions& options) { pools_.configure(options); }
   [[nodiscard]] bool passthrough() const { return passthrough_; }
 
   [[nodiscard]] const RequestCounters& counters() const { return counters_; }
   [[nodiscard]] const Parking& parking() const { return parking_; }
   [[nodiscard]] const LockTable& locks() const { return locks_.table(); }
   [[nodiscard]] std::size_t open_files() const { return files_.size(); }
+  [[nodiscard]] const Pools& pools() const { return pools_; }
   [[nodiscard]] std::uint64_t events_published() const { return events_.published(); }
 
  private:
@@ -85,12 +90,15 @@ class Tree {
   Parking parking_;
   LockRequests locks_;
   FileTable files_;
+  Backings backings_;
+  Pools pools_;  // before the flows, which use it
   Ends ends_;
   MappedEnds mapped_;
   RootFolder root_;
   NamesFolder names_;
   FlowsFolder flows_;
   UsersFolder users_;
+  PoolsFolder pools_folder_;
   fuse_session* session_ = nullptr;
   bool passthrough_wanted_ = true;
   bool passthrough_ = false;

@@ -65,6 +65,7 @@ struct NameSettings {
   Balance balance = Balance::fifo;
   std::uint64_t mtu_bytes = 917'504;  // 1 .. fs::Options::longest_message
   std::uint64_t depth_bytes = 1'048'576;
+  bool direct = true;  // ends may be mapped; else everything goes through the daemon
   // `qos`: 0 or kUnlimited where nothing is asked for.
   struct Qos {
     std::uint64_t loss_ppm = 0;  // loss: parts per million that may be lost

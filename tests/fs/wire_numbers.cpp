@@ -8,6 +8,13 @@ int main() {
   std::printf("FLOWFS_IOC_ID %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_ID));
   std::printf("FLOWFS_IOC_PACKET %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_PACKET));
   std::printf("FLOWFS_IOC_ATTACH %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_ATTACH));
+  std::printf("FLOWFS_IOC_POOL %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_POOL));
+  std::printf("FLOWFS_IOC_POOL_LANE %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_POOL_LANE));
+  std::printf("FLOWFS_IOC_POOL_CLASS %llu\n",
+              static_cast<unsigned long long>(FLOWFS_IOC_POOL_CLASS));
+  std::printf("FLOWFS_POOL_EXHAUSTED %u\n", FLOWFS_POOL_EXHAUSTED);
+  std::printf("POOL_ATTACH_BYTES %zu\n", sizeof(flowfs_pool_attach));
+  std::printf("POOL_MAGIC %llu\n", static_cast<unsigned long long>(FLOWFS_POOL_MAGIC));
   std::printf("ATTACH_BYTES %zu\n", sizeof(flowfs_attach));
   std::printf("SEGMENT_MAGIC %llu\n", static_cast<unsigned long long>(FLOWFS_SEGMENT_MAGIC));
   std::printf("LAYOUT_VERSION %u\n", FLOWFS_LAYOUT_VERSION);

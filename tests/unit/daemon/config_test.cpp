@@ -112,6 +112,50 @@ timeout = "max"
   EXPECT_EQ(config.defaults.qos.timeout_us, kUnlimited);
 }
 
+TEST(Config, pools_are_sizes_and_counts) {
+  const Config config = good(R"(
+[pools]
+shared = "64:1 128:2"
+personal = "4096:3"
+shards = 1
+prefault = true
+lock = false
+)");
+  ASSERT_THAT(config.pools.shared, SizeIs(2));
+  EXPECT_EQ(config.pools.shared[1].block_bytes, 128U);
+  EXPECT_EQ(config.pools.shared[1].blocks, 2U);
+  ASSERT_THAT(config.pools.personal, SizeIs(1));
+  EXPECT_EQ(config.pools.personal[0].blocks, 3U);
+  EXPECT_EQ(config.pools.shards, 1U);
+  EXPECT_TRUE(config.pools.prefault);
+  EXPECT_FALSE(config.pools.lock);
+}
+
+TEST(Config, blocks_of_a_pool_are_checked) {
+  for (const char* const text :
+       {"", "64", "64:", "64:0", "64:1 ", " 64:1", "64:1,128:1", "64:1  128:1", "63:1", "0:1",
+        "128:1 64:1", "64:1 64:1", "-64:1", "64:4294967296", "1099511627776:1",
+        "4294967232:4294967295"}) {
+    EXPECT_THAT(bad(std::string("[pools]\nshared = '") + text + "'\n"),
+                ElementsAre(HasSubstr("f:2: pools.shared: '")))
+        << text;
+  }
+  std::string many = "64:1";
+  for (int size = 128; size <= 64 * 16; size += 64) {
+    many += " " + std::to_string(size) + ":1";
+  }
+  EXPECT_THAT(good("[pools]\npersonal = '" + many + "'\n").pools.personal, SizeIs(16));
+  EXPECT_THAT(bad("[pools]\npersonal = '" + many + " 2048:1'\n"), SizeIs(1));
+}
+
+TEST(Config, ends_may_be_kept_from_being_mapped) {
+  EXPECT_TRUE(good("").direct);
+  EXPECT_FALSE(good("[daemon]\ndirect = false\n").direct);
+  const Config config = good("[[name]]\nname = 'a'\ndirect = false\n[[name]]\nname = 'b'\n");
+  EXPECT_FALSE(config.names.at(0).settings.direct);
+  EXPECT_TRUE(config.names.at(1).settings.direct);
+}
+
 TEST(Config, a_name_begins_with_the_defaults_wherever_they_stand) {
   const Config config = good(R"(
 [[name]]
@@ -207,7 +251,7 @@ TEST(Config, a_key_given_twice_is_refused) {
 TEST(Config, unknown_tables_are_refused) {
   EXPECT_THAT(
       bad("[deamon]\nmount = '/x'\n"),
-      ElementsAre("f:1: deamon: unknown key; allowed here: daemon, limits, defaults, name"));
+      ElementsAre("f:1: deamon: unknown key; allowed here: daemon, limits, pools, defaults, name"));
   EXPECT_THAT(bad("[limits.uid]\nnames = 1\n"),
               ElementsAre(AllOf(HasSubstr("limits.uid: unknown key"),
                                 EndsWith("held, requests_per_second, total"))));

@@ -30,6 +30,7 @@ const std::map<Section, std::string> kSections{
     {Section::daemon, "[daemon]"},
     {Section::limits, "[limits]"},
     {Section::limits_total, "[limits.total]"},
+    {Section::pools, "[pools]"},
     {Section::settings, "[defaults]"},
     {Section::qos, "[defaults.qos]"},
     {Section::name, "[[name]]"},

@@ -37,8 +37,8 @@ TEST(Accounts, a_number_needs_no_entry_but_must_be_an_id) {
 
 TEST(Accounts, an_unknown_name_is_nobody) {
   EXPECT_FALSE(system_accounts().user("no-such-user-here").has_value());
-  EXPECT_FALSE(group_exists("no-such-group-here"));
-  EXPECT_TRUE(group_exists("root"));
+  EXPECT_FALSE(group_of("no-such-group-here").has_value());
+  EXPECT_EQ(group_of("root"), std::optional<gid_t>(0));
 }
 
 TEST(Load, no_file_gives_the_defaults) {
