@@ -16,9 +16,11 @@ import errno
 import os
 from typing import NamedTuple
 
-FILE_MODE, SPIN_NEVER, SPIN_ALWAYS = 1, 2, 4
+FILE_MODE, SPIN_NEVER, SPIN_ALWAYS, NO_POOL = 1, 2, 4, 8
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 STATES = ("none", "alloc-pending", "accept-pending", "allocated", "dealloc-pending", "deallocated")
+
+POLLIN, POLLOUT = 1, 4
 
 _FIRST_BUFFER = 64 * 1024
 _LONGEST_MESSAGE = 1 << 30
@@ -36,14 +38,44 @@ class _Peer(ctypes.Structure):
                 ("pid", ctypes.c_int32)]
 
 
+class _Piece(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_size_t)]
+
+
+class _Place(ctypes.Structure):
+    """struct flowfs_space and struct flowfs_view."""
+    _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_size_t), ("handle", ctypes.c_void_p),
+                ("id", ctypes.c_uint64)]
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [("handle", ctypes.c_void_p), ("data", ctypes.c_void_p), ("events", ctypes.c_uint32)]
+
+
 def _load():
     library = ctypes.CDLL(os.environ.get("FLOWFS_LIBRARY", "libflowfs.so.0"), use_errno=True)
     handle, timeout = ctypes.c_void_p, ctypes.c_int64
     opening = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint, timeout]
+    pieces = [handle, ctypes.POINTER(_Piece), ctypes.c_int, timeout]
+    place = ctypes.POINTER(_Place)
     for name, result, arguments in (
             ("dial", handle, opening), ("accept", handle, opening), ("close", None, [handle]),
             ("send", ctypes.c_int, [handle, ctypes.c_void_p, ctypes.c_size_t, timeout]),
             ("recv", ctypes.c_ssize_t, [handle, ctypes.c_void_p, ctypes.c_size_t, timeout]),
+            ("sendv", ctypes.c_int, pieces), ("recvv", ctypes.c_ssize_t, pieces),
+            ("send_many", ctypes.c_ssize_t, pieces), ("recv_many", ctypes.c_ssize_t, pieces),
+            ("loan", ctypes.c_int, [handle, ctypes.c_size_t, timeout, place]),
+            ("commit", ctypes.c_int, [place, ctypes.c_size_t, timeout]),
+            ("loan_cancel", None, [place]),
+            ("borrow", ctypes.c_ssize_t, [handle, timeout, place]), ("release", None, [place]),
+            ("forward", ctypes.c_int, [handle, place, timeout]),
+            ("block_least", None, [handle, ctypes.c_size_t]),
+            ("shared_pool", ctypes.c_uint64, [handle]),
+            ("set_new", handle, [ctypes.c_uint]), ("set_free", None, [handle]),
+            ("set_add", ctypes.c_int, [handle, handle, ctypes.c_uint, ctypes.c_void_p]),
+            ("set_remove", ctypes.c_int, [handle, handle]),
+            ("set_wait", ctypes.c_int,
+             [handle, ctypes.POINTER(_Event), ctypes.c_int, timeout]),
             ("shutdown", ctypes.c_int, [handle, ctypes.c_int]), ("fd", ctypes.c_int, [handle]),
             ("id", ctypes.c_uint64, [handle]), ("is_mapped", ctypes.c_int, [handle]),
             ("state", ctypes.c_int, [handle]),
@@ -69,6 +101,101 @@ def _microseconds(timeout):
     return min(0 if timeout == 0 else max(1, round(timeout * 1e6)), 2**62)
 
 
+def _exported(buffer):
+    """A ctypes object over the buffer's memory, and its size; what is read-only is copied."""
+    view = memoryview(buffer).cast("B")
+    if view.readonly:
+        return ctypes.create_string_buffer(view.tobytes(), view.nbytes or 1), view.nbytes
+    return (ctypes.c_char * view.nbytes).from_buffer(view), view.nbytes
+
+
+def _pieces(buffers):
+    """An array of struct iovec, and what keeps its memory."""
+    kept = [_exported(buffer) for buffer in buffers]
+    array = (_Piece * len(kept))(*[(ctypes.addressof(data), size) for data, size in kept])
+    return array, kept
+
+
+_PYBUF_READ, _PYBUF_WRITE = 0x100, 0x200
+_memoryview_at = ctypes.pythonapi.PyMemoryView_FromMemory
+_memoryview_at.restype = ctypes.py_object
+_memoryview_at.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
+
+
+class _Lying:
+    """A message where it lies: `data` is a memoryview until it is over. Slices of it must not be used
+    longer than that."""
+
+    def __init__(self, flow, place, access):
+        self._flow = flow  # which lives as long
+        self._place = place
+        self.data = _memoryview_at(place.data, place.bytes, access)
+
+    def __len__(self):
+        return self.data.nbytes
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._end()
+
+    def __del__(self):
+        self._end()
+
+    def _end(self):
+        # A closed flow has taken everything back.
+        if self._place.handle and self._flow.is_open:
+            self._give_back(ctypes.byref(self._place))
+        self._over()
+
+    def _over(self):
+        self._place.handle = None
+        self.data.release()
+
+
+class Loan(_Lying):
+    """Space for one message. Cancelled when the `with` block ends without a commit()."""
+
+    def _give_back(self, place):
+        _library.flowfs_loan_cancel(place)
+
+    def commit(self, size=None, timeout=None):
+        """Sends the first `size` bytes, else all of them. After a timeout it is still there."""
+        if size is None:
+            size = len(self)
+        self._flow.handle()
+        sent = _library.flowfs_commit(ctypes.byref(self._place), size, _microseconds(timeout))
+        if not self._place.handle:
+            error = _failed() if sent else None
+            self._over()
+            if error:
+                raise error
+        elif sent:
+            raise _failed()
+
+    def cancel(self):
+        self._end()
+
+
+class Borrowed(_Lying):
+    """A message that is read where it lies, until release() or the end of the `with` block."""
+
+    def _give_back(self, place):
+        _library.flowfs_release(place)
+
+    def release(self):
+        self._end()
+
+    def forward(self, flow, timeout=None):
+        """Sends it on through `flow`, without a copy where both share a pool, and releases it."""
+        self._flow.handle()
+        if _library.flowfs_forward(flow.handle(), ctypes.byref(self._place),
+                                   _microseconds(timeout)) != 0:
+            raise _failed()
+        self._over()
+
+
 class Flow:
     """One end of a flow. Made by dial() and accept()."""
 
@@ -76,7 +203,12 @@ class Flow:
         self._handle = handle
         self._buffer = None
 
-    def _open(self):
+    @property
+    def is_open(self):
+        return self._handle is not None
+
+    def handle(self):
+        """The flowfs_handle, for other code that calls the library."""
         if self._handle is None:
             raise ValueError("the flow is closed")
         return self._handle
@@ -88,14 +220,14 @@ class Flow:
             data, size = view.tobytes(), view.nbytes
         else:
             data, size = (ctypes.c_char * view.nbytes).from_buffer(view), view.nbytes
-        if _library.flowfs_send(self._open(), data, size, _microseconds(timeout)) != 0:
+        if _library.flowfs_send(self.handle(), data, size, _microseconds(timeout)) != 0:
             raise _failed()
 
     def recv_into(self, buffer, timeout=None):
         """Its length, 0 at the end of the flow. EMSGSIZE: the message is longer, and is kept."""
         view = memoryview(buffer).cast("B")
         array = (ctypes.c_char * view.nbytes).from_buffer(view)
-        got = _library.flowfs_recv(self._open(), array, view.nbytes, _microseconds(timeout))
+        got = _library.flowfs_recv(self.handle(), array, view.nbytes, _microseconds(timeout))
         if got < 0:
             raise _failed()
         return got
@@ -116,28 +248,84 @@ class Flow:
         self._buffer = buffer
         return message
 
+    def sendv(self, pieces, timeout=None):
+        """One message in pieces."""
+        array, _kept = _pieces(pieces)
+        if _library.flowfs_sendv(self.handle(), array, len(array), _microseconds(timeout)) != 0:
+            raise _failed()
+
+    def recvv_into(self, buffers, timeout=None):
+        """As recv_into(), into several buffers one after the other."""
+        array, _kept = _pieces(buffers)
+        got = _library.flowfs_recvv(self.handle(), array, len(array), _microseconds(timeout))
+        if got < 0:
+            raise _failed()
+        return got
+
+    def send_many(self, messages, timeout=None):
+        """How many of them were sent; it waits only before the first."""
+        array, _kept = _pieces(messages)
+        sent = _library.flowfs_send_many(self.handle(), array, len(array), _microseconds(timeout))
+        if sent < 0:
+            raise _failed()
+        return sent
+
+    def recv_many(self, most, longest=_FIRST_BUFFER, timeout=None):
+        """A list of messages of up to `longest` bytes, [] at the end; it waits only for the first."""
+        buffers = [bytearray(longest) for _ in range(most)]
+        array, _kept = _pieces(buffers)
+        got = _library.flowfs_recv_many(self.handle(), array, len(array), _microseconds(timeout))
+        if got < 0:
+            raise _failed()
+        return [bytes(memoryview(buffers[number])[:array[number].bytes]) for number in range(got)]
+
+    def loan(self, size, timeout=None):
+        """Space for a message of up to `size` bytes: a Loan."""
+        place = _Place()
+        if _library.flowfs_loan(self.handle(), size, _microseconds(timeout),
+                                ctypes.byref(place)) != 0:
+            raise _failed()
+        return Loan(self, place, _PYBUF_WRITE)
+
+    def borrow(self, timeout=None):
+        """The next message where it lies: a Borrowed, None at the end of the flow."""
+        place = _Place()
+        got = _library.flowfs_borrow(self.handle(), _microseconds(timeout), ctypes.byref(place))
+        if got < 0:
+            raise _failed()
+        return Borrowed(self, place, _PYBUF_READ) if got else None
+
+    def block_least(self, size):
+        """Loans of `size` bytes and more take a block of the pool; 0: the default."""
+        _library.flowfs_block_least(self.handle(), size)
+
+    @property
+    def shared_pool(self):
+        """Serial of the pool that this end and its peer share now, 0 for none."""
+        return _library.flowfs_shared_pool(self.handle())
+
     def shutdown(self, how):
-        if _library.flowfs_shutdown(self._open(), how) != 0:
+        if _library.flowfs_shutdown(self.handle(), how) != 0:
             raise _failed()
 
     def fileno(self):
         """For poll and epoll."""
-        descriptor = _library.flowfs_fd(self._open())
+        descriptor = _library.flowfs_fd(self.handle())
         if descriptor < 0:
             raise _failed()
         return descriptor
 
     @property
     def id(self):
-        return _library.flowfs_id(self._open())
+        return _library.flowfs_id(self.handle())
 
     @property
     def is_mapped(self):
-        return bool(_library.flowfs_is_mapped(self._open()))
+        return bool(_library.flowfs_is_mapped(self.handle()))
 
     @property
     def state(self):
-        number = _library.flowfs_state(self._open())
+        number = _library.flowfs_state(self.handle())
         if number < 0:
             raise _failed()
         return STATES[number]
@@ -145,7 +333,7 @@ class Flow:
     @property
     def peer(self):
         found = _Peer()
-        if _library.flowfs_get_peer(self._open(), ctypes.byref(found)) != 0:
+        if _library.flowfs_get_peer(self.handle(), ctypes.byref(found)) != 0:
             raise _failed()
         return Peer(found.flow, found.uid, found.gid, found.pid)
 
@@ -154,6 +342,54 @@ class Flow:
         handle, self._handle = self._handle, None
         if handle is not None:
             _library.flowfs_close(handle)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
+class Set:
+    """Flows waited on together. A flow leaves the set before it is closed."""
+
+    def __init__(self, flags=0):
+        self._set = _library.flowfs_set_new(flags)
+        if self._set is None:
+            raise _failed()
+        self._flows = {}
+
+    def _open(self):
+        if self._set is None:
+            raise ValueError("the set is closed")
+        return self._set
+
+    def add(self, flow, events=POLLIN):
+        if _library.flowfs_set_add(self._open(), flow.handle(), events, None) != 0:
+            raise _failed()
+        self._flows[flow.handle()] = flow
+
+    def remove(self, flow):
+        if _library.flowfs_set_remove(self._open(), flow.handle()) != 0:
+            raise _failed()
+        del self._flows[flow.handle()]
+
+    def wait(self, timeout=None, most=64):
+        """A list of (flow, events), at least one."""
+        events = (_Event * most)()
+        found = _library.flowfs_set_wait(self._open(), events, most, _microseconds(timeout))
+        if found < 0:
+            raise _failed()
+        return [(self._flows[event.handle], event.events) for event in events[:found]]
+
+    def close(self):
+        """The flows stay open."""
+        closing, self._set = self._set, None
+        if closing is not None:
+            _library.flowfs_set_free(closing)
 
     def __enter__(self):
         return self

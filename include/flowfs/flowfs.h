@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,6 +38,7 @@ typedef struct flowfs_handle flowfs_handle;
 #define FLOWFS_FILE_MODE 1u   /* do not map, only read and write */
 #define FLOWFS_SPIN_NEVER 2u  /* sleep at once where there is nothing to do */
 #define FLOWFS_SPIN_ALWAYS 4u /* do not sleep at all; the default is to spin while that pays */
+#define FLOWFS_NO_POOL 8u     /* do not join a pool: messages go through the flow's own memory */
 
 #define FLOWFS_FOREVER INT64_C(-1)
 
@@ -66,6 +68,111 @@ FLOWFS_API int flowfs_send(flowfs_handle* handle, const void* message, size_t by
  * `bytes` and is kept for a call with more; EAGAIN; ETIMEDOUT; EPROTO. */
 FLOWFS_API ssize_t flowfs_recv(flowfs_handle* handle, void* buffer, size_t bytes,
                                int64_t timeout_us);
+
+/* The same with a message in pieces. */
+FLOWFS_API int flowfs_sendv(flowfs_handle* handle, const struct iovec* pieces, int count,
+                            int64_t timeout_us);
+FLOWFS_API ssize_t flowfs_recvv(flowfs_handle* handle, const struct iovec* pieces, int count,
+                                int64_t timeout_us);
+
+/* Several messages, one in each iovec, for the price of little more than one. They wait only before
+ * the first: the answer is how many were sent or received, 0 at the end of the flow. An error is
+ * only told when it concerns the first. recv_many sets each iov_len to the message's. */
+FLOWFS_API ssize_t flowfs_send_many(flowfs_handle* handle, const struct iovec* messages, int count,
+                                    int64_t timeout_us);
+FLOWFS_API ssize_t flowfs_recv_many(flowfs_handle* handle, struct iovec* messages, int count,
+                                    int64_t timeout_us);
+
+/* ---- without copies
+ * ---------------------------------------------------------------------------------------------
+ *
+ * A message may be written where it is sent from and read where it lies: in the memory of the flow,
+ * or in a block of the pool that both ends share. On a handle in file mode the same calls lend and
+ * borrow buffers of the process.
+ *
+ * Owns: a space or view belongs to its handle and ends with flowfs_close(). Use it from one thread
+ * at a time; its calls take turns with the others on the handle as flowfs_send() and flowfs_recv()
+ * do. Peer death: what is lent and not committed is never seen by the peer.
+ */
+
+/* Space for one message; zeroed when it is over. */
+struct flowfs_space {
+  void* data;
+  size_t bytes;
+  flowfs_handle* handle;
+  uint64_t id;
+};
+
+/* A message where it lies, not to be written to; zeroed when it is over. */
+struct flowfs_view {
+  const void* data;
+  size_t bytes;
+  flowfs_handle* handle;
+  uint64_t id;
+};
+
+/* Space for a message of up to `bytes`. 0, or -1 with the errors of flowfs_send(); EBUSY. There is
+ * one space in the flow's own memory at a time, and until it is committed or cancelled nothing else
+ * is sent on the handle: EBUSY. Of spaces in blocks there may be many. */
+FLOWFS_API int flowfs_loan(flowfs_handle* handle, size_t bytes, int64_t timeout_us,
+                           struct flowfs_space* space);
+/* Sends the first `bytes` of it, at least one. 0, or -1 with EINVAL, EAGAIN, ETIMEDOUT or EBUSY,
+ * after which the space is still there, or with EPIPE or EPROTO, after which it is not. */
+FLOWFS_API int flowfs_commit(struct flowfs_space* space, size_t bytes, int64_t timeout_us);
+/* Gives it back unsent. NULL and what is over are ignored. */
+FLOWFS_API void flowfs_loan_cancel(struct flowfs_space* space);
+
+/* The next message: its length, 0 at the end of the flow, or -1 as flowfs_recv(). Several may be
+ * borrowed at once; they hold the peer's room, or its pool's blocks. EBUSY: the peer has begun
+ * anew, as a file perhaps, and what is borrowed from before must be released first.
+ * A peer that breaks the rules may still write into the message: what must not change is copied
+ * before it is looked at. */
+FLOWFS_API ssize_t flowfs_borrow(flowfs_handle* handle, int64_t timeout_us,
+                                 struct flowfs_view* view);
+/* In any order. NULL and what is over are ignored. */
+FLOWFS_API void flowfs_release(struct flowfs_view* view);
+/* Sends it on through `handle`, which may be the one that it came from, and releases it: the same
+ * block where there is one and that peer shares the pool too. Errors as flowfs_send(), after which
+ * it is still borrowed. */
+FLOWFS_API int flowfs_forward(flowfs_handle* handle, struct flowfs_view* view, int64_t timeout_us);
+
+/* Loans of so many bytes and more take a block; SIZE_MAX: none does; 0, the default: those do that
+ * would not lie in the hot ring. */
+FLOWFS_API void flowfs_block_least(flowfs_handle* handle, size_t bytes);
+/* Serial of the pool that this end and its peer share now; 0: none. */
+FLOWFS_API uint64_t flowfs_shared_pool(const flowfs_handle* handle);
+
+/* ---- many at once
+ * --------------------------------------------------------------------------------------------- */
+
+/* Handles that are waited on together, without a descriptor each while all of them are mapped and
+ * there are no more than 128 directions to wait for.
+ *
+ * Threads: one at a time for each set. While one waits, the messages of its handles are left to it:
+ * what another thread takes away meanwhile is not told. A handle is removed before it is closed. */
+typedef struct flowfs_set flowfs_set;
+
+struct flowfs_event {
+  flowfs_handle* handle;
+  void* data;      /* as given with it */
+  uint32_t events; /* POLLIN, POLLOUT: the call would not wait */
+};
+
+/* `flags`: FLOWFS_SPIN_*. NULL: ENOMEM, EINVAL. */
+FLOWFS_API flowfs_set* flowfs_set_new(unsigned flags);
+/* Its handles stay open. NULL is ignored. */
+FLOWFS_API void flowfs_set_free(flowfs_set* set);
+/* POLLIN, POLLOUT or both. EEXIST: it is in the set; EINVAL. */
+FLOWFS_API int flowfs_set_add(flowfs_set* set, flowfs_handle* handle, unsigned events, void* data);
+/* ENOENT: it is not. */
+FLOWFS_API int flowfs_set_remove(flowfs_set* set, const flowfs_handle* handle);
+/* How many of `events` were filled in, at least one, or -1 with EINVAL, EAGAIN, ETIMEDOUT, or what
+ * epoll says. A handle that is still pending is ready once that is over. */
+FLOWFS_API int flowfs_set_wait(flowfs_set* set, struct flowfs_event* events, int most,
+                               int64_t timeout_us);
+
+/* ---- about the end
+ * --------------------------------------------------------------------------------------------- */
 
 /* SHUT_RD, SHUT_WR or SHUT_RDWR. Ends the waits of other threads in that direction. */
 FLOWFS_API int flowfs_shutdown(flowfs_handle* handle, int how);

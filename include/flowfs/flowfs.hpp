@@ -19,8 +19,20 @@
 #include <span>
 #include <string>
 #include <system_error>
+#include <utility>
 
 namespace flowfs {
+
+namespace detail {
+template <typename Answer>
+Answer check(Answer answer, const char* call) {
+  if (answer < 0) {
+    throw std::system_error(errno, std::generic_category(), call);
+  }
+  return answer;
+}
+inline bool would_block(ssize_t answer) { return answer < 0 && errno == EAGAIN; }
+}  // namespace detail
 
 using Timeout = std::chrono::microseconds;
 inline constexpr Timeout kForever{FLOWFS_FOREVER};
@@ -30,6 +42,65 @@ struct Opening {
   const char* mount = nullptr;
   unsigned flags = 0;
   Timeout timeout = kForever;
+};
+
+// Space for a message, to be written in place; cancelled when it is destroyed uncommitted.
+// Move-only.
+class Loan {
+ public:
+  Loan() = default;
+  Loan(Loan&& other) noexcept : space_(std::exchange(other.space_, {})) {}
+  Loan& operator=(Loan&& other) noexcept {
+    if (this != &other) {
+      flowfs_loan_cancel(&space_);
+      space_ = std::exchange(other.space_, {});
+    }
+    return *this;
+  }
+  ~Loan() { flowfs_loan_cancel(&space_); }
+
+  [[nodiscard]] std::span<std::byte> bytes() const {
+    return {static_cast<std::byte*>(space_.data), space_.bytes};
+  }
+  explicit operator bool() const { return space_.handle != nullptr; }
+
+  // Sends the first `bytes`. After a timeout it is still there to be committed.
+  void commit(std::size_t bytes, Timeout timeout = kForever) {
+    detail::check(flowfs_commit(&space_, bytes, timeout.count()), "flowfs_commit");
+  }
+  void commit() { commit(space_.bytes); }
+  bool try_commit(std::size_t bytes) {
+    const int sent = flowfs_commit(&space_, bytes, 0);
+    return !detail::would_block(sent) && detail::check(sent, "flowfs_commit") == 0;
+  }
+
+ private:
+  friend class Flow;
+  flowfs_space space_{};
+};
+
+// A message where it lies; released when it is destroyed. Empty at the end of the flow. Move-only.
+class Borrowed {
+ public:
+  Borrowed() = default;
+  Borrowed(Borrowed&& other) noexcept : view_(std::exchange(other.view_, {})) {}
+  Borrowed& operator=(Borrowed&& other) noexcept {
+    if (this != &other) {
+      flowfs_release(&view_);
+      view_ = std::exchange(other.view_, {});
+    }
+    return *this;
+  }
+  ~Borrowed() { flowfs_release(&view_); }
+
+  [[nodiscard]] std::span<const std::byte> bytes() const {
+    return {static_cast<const std::byte*>(view_.data), view_.bytes};
+  }
+  explicit operator bool() const { return view_.handle != nullptr; }
+
+ private:
+  friend class Flow;
+  flowfs_view view_{};
 };
 
 // One end of a flow. Move-only; a moved-from one may only be assigned to or destroyed.
@@ -65,6 +136,61 @@ class Flow {
     return buffer.first(static_cast<std::size_t>(check(got, "flowfs_recv")));
   }
 
+  // One message in pieces; iovec is that of <sys/uio.h>.
+  void send(std::span<const iovec> pieces, Timeout timeout = kForever) {
+    check(flowfs_sendv(get(), pieces.data(), static_cast<int>(pieces.size()), timeout.count()),
+          "flowfs_sendv");
+  }
+  // Its length, 0 at the end of the flow.
+  std::size_t recv(std::span<const iovec> pieces, Timeout timeout = kForever) {
+    return static_cast<std::size_t>(
+        check(flowfs_recvv(get(), pieces.data(), static_cast<int>(pieces.size()), timeout.count()),
+              "flowfs_recvv"));
+  }
+  // A message in each. How many were sent, received.
+  std::size_t send_many(std::span<const iovec> messages, Timeout timeout = kForever) {
+    return static_cast<std::size_t>(
+        check(flowfs_send_many(get(), messages.data(), static_cast<int>(messages.size()),
+                               timeout.count()),
+              "flowfs_send_many"));
+  }
+  std::size_t recv_many(std::span<iovec> messages, Timeout timeout = kForever) {
+    return static_cast<std::size_t>(
+        check(flowfs_recv_many(get(), messages.data(), static_cast<int>(messages.size()),
+                               timeout.count()),
+              "flowfs_recv_many"));
+  }
+
+  // Space for a message of up to `bytes`, which must not outlive the flow.
+  [[nodiscard]] Loan loan(std::size_t bytes, Timeout timeout = kForever) {
+    Loan lent;
+    check(flowfs_loan(get(), bytes, timeout.count(), &lent.space_), "flowfs_loan");
+    return lent;
+  }
+  // The next message, which must not outlive the flow; empty at the end.
+  [[nodiscard]] Borrowed borrow(Timeout timeout = kForever) {
+    Borrowed found;
+    check(flowfs_borrow(get(), timeout.count(), &found.view_), "flowfs_borrow");
+    return found;
+  }
+  [[nodiscard]] std::optional<Borrowed> try_borrow() {
+    Borrowed found;
+    const ssize_t got = flowfs_borrow(get(), 0, &found.view_);
+    if (would_block(got)) {
+      return std::nullopt;
+    }
+    check(got, "flowfs_borrow");
+    return found;
+  }
+  // Sends on what was borrowed, from this flow or another, without a copy where that can be.
+  void forward(Borrowed& message, Timeout timeout = kForever) {
+    check(flowfs_forward(get(), &message.view_, timeout.count()), "flowfs_forward");
+  }
+  // As flowfs_block_least().
+  void set_block_least(std::size_t bytes) { flowfs_block_least(get(), bytes); }
+  // Serial of the pool shared with the peer now; 0: none.
+  [[nodiscard]] std::uint64_t shared_pool() const { return flowfs_shared_pool(get()); }
+
   void shutdown(int how) { check(flowfs_shutdown(get(), how), "flowfs_shutdown"); }
   // For poll and epoll.
   [[nodiscard]] int fd() const { return check(flowfs_fd(get()), "flowfs_fd"); }
@@ -94,14 +220,41 @@ class Flow {
   }
   template <typename Answer>
   static Answer check(Answer answer, const char* call) {
-    if (answer < 0) {
-      throw std::system_error(errno, std::generic_category(), call);
-    }
-    return answer;
+    return detail::check(answer, call);
   }
-  static bool would_block(ssize_t answer) { return answer < 0 && errno == EAGAIN; }
+  static bool would_block(ssize_t answer) { return detail::would_block(answer); }
 
   std::unique_ptr<flowfs_handle, Close> handle_;
+};
+
+// Flows waited on together. They stay the caller's, and leave the set before they are destroyed.
+class Set {
+ public:
+  // `flags`: FLOWFS_SPIN_*.
+  explicit Set(unsigned flags = 0) : set_(flowfs_set_new(flags)) {
+    if (!set_) {
+      throw std::system_error(errno, std::generic_category(), "flowfs_set_new");
+    }
+  }
+  // `events`: POLLIN, POLLOUT or both. `data` comes back with them.
+  void add(const Flow& flow, unsigned events, void* data = nullptr) {
+    detail::check(flowfs_set_add(set_.get(), flow.get(), events, data), "flowfs_set_add");
+  }
+  void remove(const Flow& flow) {
+    detail::check(flowfs_set_remove(set_.get(), flow.get()), "flowfs_set_remove");
+  }
+  // The part of `events` that was filled in.
+  std::span<flowfs_event> wait(std::span<flowfs_event> events, Timeout timeout = kForever) {
+    const int count = flowfs_set_wait(set_.get(), events.data(), static_cast<int>(events.size()),
+                                      timeout.count());
+    return events.first(static_cast<std::size_t>(detail::check(count, "flowfs_set_wait")));
+  }
+
+ private:
+  struct Free {
+    void operator()(flowfs_set* set) const { flowfs_set_free(set); }
+  };
+  std::unique_ptr<flowfs_set, Free> set_;
 };
 
 }  // namespace flowfs

@@ -36,9 +36,7 @@ Status introduce(const Fd& tx) {
 
 }  // namespace
 
-const flowfs_segment& PeerSegment::header() const {
-  return pool::segment_header(std::span<const std::byte>(mapping.bytes()));
-}
+const flowfs_segment& PeerSegment::header() const { return pool::segment_header(bytes); }
 
 flowfs_segment& Attachment::own() const { return pool::segment_header(tx.bytes()); }
 
@@ -49,6 +47,27 @@ const flowfs_status& Attachment::status() const {
 pool::Generation Attachment::peer_generation() const {
   // seq_cst: after a commit, so that whoever takes over from the peer sees the commit or is seen.
   return pool::Generation{pool::shared(status().peer_generation).load(std::memory_order_seq_cst)};
+}
+
+bool Attachment::shares_pool() const {
+  // seq_cst: after a hand-over, so that the daemon, which stores it before it looks at what is in
+  // flight, sees the block or is seen.
+  return seat &&
+         pool::shared(status().pool).load(std::memory_order_seq_cst) == seat->member->serial();
+}
+
+void Attachment::join_pool(const std::string& mount) {
+  for (int tries = 2; tries > 0; --tries) {
+    const auto member = PoolMember::of(mount);
+    if (!member) {
+      return;
+    }
+    if (const auto lane = (*member)->join(answer.flow)) {
+      seat = PoolSeat{.member = *member, .lane = *lane};
+      return;
+    }
+    PoolMember::forget(**member);  // perhaps of a daemon that has gone
+  }
 }
 
 Result<std::shared_ptr<const PeerSegment>> Attachment::map_peer() const {
@@ -64,7 +83,8 @@ Result<std::shared_ptr<const PeerSegment>> Attachment::map_peer() const {
     }
     if (pool::check_segment(mapping->bytes(), geometry, answer.peer_flow, generation) ==
         pool::AttachOutcome::ok) {
-      return std::make_shared<const PeerSegment>(std::move(*mapping), generation);
+      const std::span<const std::byte> bytes = mapping->bytes();
+      return std::make_shared<const PeerSegment>(std::move(*mapping), bytes, generation);
     }
     if (generation == peer_generation()) {
       return fail(EPROTO, "segment of the peer");

@@ -8,21 +8,31 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "flowfs/wire.h"
+#include "lib/pool_member.hpp"
 #include "pool/segment.hpp"
 
 namespace flowfs::lib {
 
 // One of the peer's segments, as rx showed it. Each direction keeps the one it works with.
 struct PeerSegment {
-  Mapping mapping;
+  Mapping mapping;  // that holds the bytes, where nobody else does
+  std::span<const std::byte> bytes;
   pool::Generation generation{};
 
   [[nodiscard]] const flowfs_segment& header() const;
+};
+
+// This process's place in a pool, for one end.
+struct PoolSeat {
+  std::shared_ptr<PoolMember> member;
+  pool::LaneNumber lane{};
 };
 
 class Attachment {
@@ -30,6 +40,12 @@ class Attachment {
   // `message` is the end's message descriptor; it is polled for where the daemon says "not yet".
   static Result<std::unique_ptr<Attachment>> attach(const std::string& mount, std::uint64_t id,
                                                     int message);
+  // Joins the pool of this process, so that blocks may be handed over once the peer has joined the
+  // same one. Without a pool messages go through the lane.
+  void join_pool(const std::string& mount);
+
+  // Nothing is mapped; for who fills in the members itself.
+  Attachment() = default;
 
   // Members go in reverse: unmapped before tx is closed.
   Fd tx_fd;
@@ -40,16 +56,18 @@ class Attachment {
   Mapping status_file;
   // The one of answer.peer_generation, where both directions begin.
   std::shared_ptr<const PeerSegment> first_peer;
+  std::optional<PoolSeat> seat;
 
   [[nodiscard]] flowfs_segment& own() const;
   [[nodiscard]] const flowfs_status& status() const;
   [[nodiscard]] pool::Generation peer_generation() const;
+  // Whether the peer takes blocks of this end's pool now.
+  [[nodiscard]] bool shares_pool() const;
 
   // The segment that rx opens now.
   [[nodiscard]] Result<std::shared_ptr<const PeerSegment>> map_peer() const;
 
  private:
-  Attachment() = default;
   static Result<std::unique_ptr<Attachment>> try_attach(const std::string& mount, std::uint64_t id);
 };
 

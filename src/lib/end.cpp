@@ -22,12 +22,6 @@ namespace {
 constexpr std::chrono::milliseconds kLeastPause{1};
 constexpr std::chrono::milliseconds kMostPause{50};
 
-bool expired(const Wait& wait) { return wait.deadline != kNever && Clock::now() >= wait.deadline; }
-
-Status timed_out(const Wait& wait) {
-  return wait.blocks ? fail(ETIMEDOUT, "timeout") : fail(EAGAIN, "not yet");
-}
-
 // Pending from the first moment: what it waits for is polled for, with the caller's timeout.
 Result<Fd> open_message(const std::string& path, const Wait& wait) {
   auto pause = kLeastPause;
@@ -36,7 +30,7 @@ Result<Fd> open_message(const std::string& path, const Wait& wait) {
     if (fd) {
       return fd;
     }
-    if (errno != EINTR && (errno != EAGAIN || !wait.blocks || expired(wait))) {
+    if (errno != EINTR && (errno != EAGAIN || !wait.blocks || wait.is_over())) {
       const int error = errno == EAGAIN && wait.blocks ? ETIMEDOUT : errno;
       return fail(error, "open");
     }
@@ -46,24 +40,6 @@ Result<Fd> open_message(const std::string& path, const Wait& wait) {
       pause = std::min(pause * 2, kMostPause);
     }
   }
-}
-
-SpinPolicy spin_policy(unsigned flags) {
-  if ((flags & FLOWFS_SPIN_NEVER) != 0) {
-    return SpinPolicy::never;
-  }
-  return (flags & FLOWFS_SPIN_ALWAYS) != 0 ? SpinPolicy::always : SpinPolicy::adaptive;
-}
-
-// One in each direction at a time. Without waiting where the call must not.
-Result<std::unique_lock<std::mutex>> take_turn(std::mutex& mutex, const Wait& wait) {
-  std::unique_lock<std::mutex> lock(mutex, std::defer_lock);
-  if (wait.blocks) {
-    lock.lock();
-  } else if (!lock.try_lock()) {
-    return fail(EAGAIN, "another thread's turn");
-  }
-  return lock;
 }
 
 }  // namespace
@@ -86,7 +62,12 @@ Result<std::uint64_t> number_of(const std::string& text, const std::string& key)
 }
 
 End::End(Fd message, std::string mount, std::uint64_t id, unsigned flags)
-    : message_(std::move(message)), mount_(std::move(mount)), id_(id), flags_(flags) {
+    : message_(std::move(message)),
+      mount_(std::move(mount)),
+      id_(id),
+      flags_(flags),
+      file_sender_(message_.get()),
+      file_receiver_(message_.get()) {
   remember(*this);
 }
 
@@ -139,7 +120,7 @@ Status End::establish(const Wait& wait) {
     if (*now != FLOWFS_STATE_ALLOC_PENDING && *now != FLOWFS_STATE_ACCEPT_PENDING) {
       return settle_mode();
     }
-    if (const Status ready = poll_message(POLLOUT, wait); !ready) {
+    if (const Status ready = poll_for(message_.get(), POLLOUT, wait); !ready) {
       return ready;
     }
   }
@@ -150,6 +131,9 @@ Status End::establish(const Wait& wait) {
 Status End::settle_mode() {
   if ((flags_ & FLOWFS_FILE_MODE) == 0) {
     if (auto made = Attachment::attach(mount_, id_, message_.get())) {
+      if ((flags_ & FLOWFS_NO_POOL) == 0) {
+        (*made)->join_pool(mount_);
+      }
       const auto pid = static_cast<int>(
           pool::shared((*made)->status().peer_pid).load(std::memory_order_relaxed));
       const SpinBudget spin(spin_policy(flags_), shares_only_processor(pid));
@@ -167,93 +151,10 @@ Status End::settle_mode() {
   return {};
 }
 
-Status End::poll_message(short events, const Wait& wait) const {
-  while (true) {
-    timespec left{};
-    if (wait.deadline != kNever) {
-      const auto rest = std::max(wait.deadline - Clock::now(), Clock::duration::zero());
-      const auto seconds = std::chrono::floor<std::chrono::seconds>(rest);
-      left = {.tv_sec = seconds.count(), .tv_nsec = (rest - seconds).count()};
-    }
-    pollfd wanted{.fd = message_.get(), .events = events, .revents = 0};
-    const bool bounded = !wait.blocks || wait.deadline != kNever;
-    const int got = ::ppoll(&wanted, 1, bounded ? &left : nullptr, nullptr);
-    if (got > 0) {
-      return {};
-    }
-    if (got == 0) {
-      return timed_out(wait);
-    }
-    if (errno != EINTR) {
-      return fail_errno("poll");
-    }
-  }
-}
-
-Status End::send(std::span<const std::byte> message, const Wait& wait) {
-  if (const Status up = establish(wait); !up) {
-    return up;
-  }
-  if (mode() == Mode::forked) {
-    return fail(EBADF, "the parent's");
-  }
-  const auto turn = take_turn(send_mutex_, wait);
-  if (!turn) {
-    return std::unexpected(turn.error());
-  }
-  return mode() == Mode::mapped ? mapped_->sender.send(message, wait) : file_send(message, wait);
-}
-
-Status End::file_send(std::span<const std::byte> message, const Wait& wait) {
-  if (message.empty()) {
-    return fail(EINVAL, "an empty message");
-  }
-  while (true) {
-    if (::write(message_.get(), message.data(), message.size()) >= 0) {
-      return {};
-    }
-    if (errno == EAGAIN && wait.blocks) {
-      if (const Status ready = poll_message(POLLOUT, wait); !ready) {
-        return ready;
-      }
-    } else if (errno != EINTR) {
-      return fail_errno("write");
-    }
-  }
-}
-
-Result<std::size_t> End::receive(std::span<std::byte> into, const Wait& wait) {
-  if (into.empty()) {
-    return fail(EINVAL, "no room for any message");
-  }
-  if (const Status up = establish(wait); !up) {
-    return std::unexpected(up.error());
-  }
-  if (mode() == Mode::forked) {
-    return fail(EBADF, "the parent's");
-  }
-  const auto turn = take_turn(receive_mutex_, wait);
-  if (!turn) {
-    return std::unexpected(turn.error());
-  }
-  return mode() == Mode::mapped ? mapped_->receiver.receive(into, wait) : file_receive(into, wait);
-}
-
-Result<std::size_t> End::file_receive(std::span<std::byte> into, const Wait& wait) {
-  while (true) {
-    // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): O_NONBLOCK
-    const ssize_t got = ::read(message_.get(), into.data(), into.size());
-    if (got >= 0) {
-      return static_cast<std::size_t>(got);
-    }
-    if (errno == EAGAIN && wait.blocks) {
-      if (const Status ready = poll_message(POLLIN, wait); !ready) {
-        return std::unexpected(ready.error());
-      }
-    } else if (errno != EINTR) {
-      return fail_errno("read");
-    }
-  }
+std::uint64_t End::pool() const {
+  return mode() == Mode::mapped && mapped_->attachment->shares_pool()
+             ? mapped_->attachment->seat->member->serial()
+             : 0;
 }
 
 std::string End::file(const char* name) const {

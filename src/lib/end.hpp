@@ -14,11 +14,14 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <type_traits>
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "flowfs/flowfs.h"
-#include "lib/mapped.hpp"
+#include "lib/file_mode.hpp"
+#include "lib/mapped_receiver.hpp"
+#include "lib/mapped_sender.hpp"
 
 namespace flowfs::lib {
 
@@ -34,7 +37,39 @@ class End {
   End& operator=(const End&) = delete;
 
   Status send(std::span<const std::byte> message, const Wait& wait);
-  Result<std::size_t> receive(std::span<std::byte> into, const Wait& wait);
+  Status send(Pieces message, const Wait& wait);
+  Result<std::size_t> send_many(Pieces messages, const Wait& wait);
+  Result<Space> loan(std::size_t bytes, const Wait& wait);
+  Status commit(std::uint64_t id, std::size_t bytes, const Wait& wait);
+  Status cancel(std::uint64_t id);
+  // Sends what `from` has borrowed as `id`, and releases it there.
+  Status forward(End& from, std::uint64_t id, const Wait& wait);
+  // Loans of so many bytes and more take a block; 0: those that do not fit a record.
+  void set_block_least(std::size_t bytes) {
+    block_least_.store(bytes, std::memory_order_relaxed);  // stands for itself
+  }
+
+  Result<std::size_t> receive(Pieces into, const Wait& wait);
+  Result<std::size_t> receive_many(std::span<iovec> into, const Wait& wait);
+  Result<View> borrow(const Wait& wait);
+  Status release(std::uint64_t id);
+
+  // For a set. Settles the mode where that needs no wait.
+  Status settle() { return establish({.blocks = false, .deadline = Clock::now()}); }
+  // The directions of an end that is mapped, for as long as the lock is held.
+  template <typename F>
+  auto with_sender(F use) {
+    const std::lock_guard turn(send_mutex_);
+    return use(mapped_->sender);
+  }
+  template <typename F>
+  auto with_receiver(F use) {
+    const std::lock_guard turn(receive_mutex_);
+    return use(mapped_->receiver);
+  }
+
+  // Serial of the pool whose blocks may be handed to the peer now; 0: none.
+  [[nodiscard]] std::uint64_t pool() const;
   Status shut_down(bool receiving, bool sending);
   Result<int> descriptor();
   [[nodiscard]] std::uint64_t id() const;
@@ -60,9 +95,12 @@ class End {
   [[nodiscard]] Mode mode() const { return mode_.load(std::memory_order_acquire); }
   Status establish(const Wait& wait);
   Status settle_mode();
-  Status file_send(std::span<const std::byte> message, const Wait& wait);
-  Result<std::size_t> file_receive(std::span<std::byte> into, const Wait& wait);
-  Status poll_message(short events, const Wait& wait) const;
+  // `call(sender)` in the turn of the calling thread, with the sender of the end's mode.
+  template <typename Call>
+  std::invoke_result_t<Call, FileSender&> sending(const Wait& wait, Call call);
+  template <typename Call>
+  std::invoke_result_t<Call, FileReceiver&> receiving(const Wait& wait, Call call);
+  Status forward_block(End& from, std::uint64_t id, PooledMessage message, const Wait& wait);
   Status control(const char* verb) const;
   [[nodiscard]] std::string file(const char* name) const;
 
@@ -75,6 +113,9 @@ class End {
   std::mutex mode_mutex_;
   std::mutex send_mutex_;
   std::mutex receive_mutex_;
+  std::atomic<std::size_t> block_least_ = 0;
+  FileSender file_sender_;
+  FileReceiver file_receiver_;
   std::unique_ptr<Mapped> mapped_;
 };
 

@@ -1,40 +1,27 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The C ABI: arguments checked, failures turned into errno, no exception let out.
-#include "flowfs/flowfs.h"
-
+// The C ABI: opening, whole messages, what an end says of itself.
 #include <sys/socket.h>
 
 #include <cstdlib>
-#include <new>
-#include <system_error>
-#include <type_traits>
+#include <string>
+#include <string_view>
 
-#include "lib/end.hpp"
+#include "lib/c_abi.hpp"
 
 using flowfs::fail;
 using flowfs::Result;
+using flowfs::Status;
 using flowfs::lib::End;
+using flowfs::lib::guarded;
+using flowfs::lib::Pieces;
 using flowfs::lib::Role;
-using flowfs::lib::Wait;
-
-struct flowfs_handle {
-  std::unique_ptr<End> end;
-};
+using flowfs::lib::wait_of;
 
 namespace {
 
-constexpr unsigned kFlags = FLOWFS_FILE_MODE | FLOWFS_SPIN_NEVER | FLOWFS_SPIN_ALWAYS;
+constexpr unsigned kFlags =
+    FLOWFS_FILE_MODE | FLOWFS_SPIN_NEVER | FLOWFS_SPIN_ALWAYS | FLOWFS_NO_POOL;
 constexpr const char* kDefaultMount = "/run/flowfs";
-
-Wait wait_of(std::int64_t timeout_us) {
-  if (timeout_us == 0) {
-    return {.blocks = false, .deadline = flowfs::Clock::now()};
-  }
-  return {.blocks = true,
-          .deadline = timeout_us < 0
-                          ? flowfs::kNever
-                          : flowfs::later(flowfs::Clock::now(), flowfs::Micros(timeout_us))};
-}
 
 std::string mount_of(const char* mount) {
   if (mount != nullptr) {
@@ -42,27 +29,6 @@ std::string mount_of(const char* mount) {
   }
   const char* named = std::getenv("FLOWFS_MOUNT");  // NOLINT(concurrency-mt-unsafe)
   return named != nullptr && *named != '\0' ? named : kDefaultMount;
-}
-
-// Runs `body`, which returns a Result; its value (0 where it has none), or `failed` and errno.
-template <typename T, typename Body>
-T guarded(T failed, Body body) {
-  try {
-    auto result = body();
-    if (result) {
-      if constexpr (std::is_same_v<decltype(result), flowfs::Status>) {
-        return T{};
-      } else {
-        return static_cast<T>(*result);
-      }
-    }
-    errno = result.error().error;
-  } catch (const std::bad_alloc&) {
-    errno = ENOMEM;
-  } catch (const std::system_error& error) {
-    errno = error.code().value();
-  }
-  return failed;
 }
 
 flowfs_handle* open_end(Role role, const char* mount, const char* name, unsigned flags,
@@ -108,13 +74,55 @@ int flowfs_send(flowfs_handle* handle, const void* message, size_t bytes, int64_
 }
 
 ssize_t flowfs_recv(flowfs_handle* handle, void* buffer, size_t bytes, int64_t timeout_us) {
-  return guarded<ssize_t>(-1, [&] {
-    return handle->end->receive({static_cast<std::byte*>(buffer), bytes}, wait_of(timeout_us));
+  const iovec piece{.iov_base = buffer, .iov_len = bytes};
+  return guarded<ssize_t>(
+      -1, [&] { return handle->end->receive(Pieces(&piece, 1), wait_of(timeout_us)); });
+}
+
+int flowfs_sendv(flowfs_handle* handle, const struct iovec* pieces, int count, int64_t timeout_us) {
+  return guarded(-1, [&]() -> Status {
+    if (count < 0) {
+      return fail(EINVAL, "pieces");
+    }
+    return handle->end->send(Pieces(pieces, static_cast<std::size_t>(count)), wait_of(timeout_us));
+  });
+}
+
+ssize_t flowfs_recvv(flowfs_handle* handle, const struct iovec* pieces, int count,
+                     int64_t timeout_us) {
+  return guarded<ssize_t>(-1, [&]() -> Result<std::size_t> {
+    if (count < 0) {
+      return fail(EINVAL, "pieces");
+    }
+    const Pieces into(pieces, static_cast<std::size_t>(count));
+    return handle->end->receive(into, wait_of(timeout_us));
+  });
+}
+
+ssize_t flowfs_send_many(flowfs_handle* handle, const struct iovec* messages, int count,
+                         int64_t timeout_us) {
+  return guarded<ssize_t>(-1, [&]() -> Result<std::size_t> {
+    if (count <= 0) {
+      return fail(EINVAL, "messages");
+    }
+    const Pieces all(messages, static_cast<std::size_t>(count));
+    return handle->end->send_many(all, wait_of(timeout_us));
+  });
+}
+
+ssize_t flowfs_recv_many(flowfs_handle* handle, struct iovec* messages, int count,
+                         int64_t timeout_us) {
+  return guarded<ssize_t>(-1, [&]() -> Result<std::size_t> {
+    if (count <= 0) {
+      return fail(EINVAL, "messages");
+    }
+    const std::span<iovec> all(messages, static_cast<std::size_t>(count));
+    return handle->end->receive_many(all, wait_of(timeout_us));
   });
 }
 
 int flowfs_shutdown(flowfs_handle* handle, int how) {
-  return guarded(-1, [&]() -> flowfs::Status {
+  return guarded(-1, [&]() -> Status {
     if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) {
       return fail(EINVAL, "how");
     }
@@ -135,7 +143,7 @@ int flowfs_state(flowfs_handle* handle) {
 }
 
 int flowfs_get_peer(flowfs_handle* handle, struct flowfs_peer* peer) {
-  return guarded(-1, [&]() -> flowfs::Status {
+  return guarded(-1, [&]() -> Status {
     const auto found = handle->end->peer();
     if (!found) {
       return std::unexpected(found.error());

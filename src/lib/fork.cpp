@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "lib/end.hpp"
+#include "lib/pool_member.hpp"
 
 namespace flowfs::lib {
 namespace {
@@ -21,14 +22,23 @@ Ends& ends() {
   static Ends* const all = [] {
     auto* made = new Ends;
     // Held over the fork, so that the child finds the set whole.
-    ::pthread_atfork([] { ends().mutex.lock(); }, [] { ends().mutex.unlock(); },
-                     [] {
-                       for (End* end : ends().set) {
-                         end->abandon();
-                       }
-                       ends().set.clear();
-                       ends().mutex.unlock();
-                     });
+    ::pthread_atfork(
+        [] {
+          ends().mutex.lock();
+          PoolMember::before_fork();
+        },
+        [] {
+          PoolMember::after_fork(false);
+          ends().mutex.unlock();
+        },
+        [] {
+          PoolMember::after_fork(true);
+          for (End* end : ends().set) {
+            end->abandon();
+          }
+          ends().set.clear();
+          ends().mutex.unlock();
+        });
     return made;
   }();
   return *all;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <cstring>
+#include "lib/mapped_receiver.hpp"
+
+#include <array>
 #include <utility>
 
-#include "lib/mapped.hpp"
 #include "pool/shared.hpp"
 
 namespace flowfs::lib {
@@ -10,20 +11,34 @@ namespace flowfs::lib {
 using pool::LaneReader;
 
 MappedReceiver::MappedReceiver(const Attachment& attachment, SpinBudget spin)
-    : attachment_(attachment), sleeper_(attachment.own().sleep_data), spin_(spin) {
+    : attachment_(attachment),
+      sleeper_(attachment.own().sleep_data),
+      spin_(spin),
+      tally_(attachment.own().receiving) {
   take_up(attachment.first_peer, attachment.answer.read);
 }
 
+MappedReceiver::~MappedReceiver() {
+  for (const Borrowed& message : borrowed_) {
+    if (message.block) {
+      free_block(*message.block);
+    }
+  }
+}
+
 void MappedReceiver::take_up(std::shared_ptr<const PeerSegment> peer, const pool::Position& start) {
-  reader_.emplace(attachment_.geometry, peer->mapping.bytes(), start);
+  reader_.emplace(attachment_.geometry, peer->bytes, start);
   cursors_.emplace(attachment_.geometry, attachment_.own().cursors, peer->generation, start);
   bell_.emplace(attachment_.own(), peer->header());
   peer_ = std::move(peer);
   bell_->wake_room();  // whoever waits for these cursors to be about its segment
 }
 
-// The lane before has been read to its end.
+// The lane before has been read to its end; its memory goes as soon as the cursors say so.
 Status MappedReceiver::follow() {
+  if (first_of_lane() != nullptr) {
+    return fail(EBUSY, "messages of the former segment are borrowed");
+  }
   auto peer = attachment_.map_peer();
   if (!peer) {
     return std::unexpected(peer.error());
@@ -49,9 +64,19 @@ MappedReceiver::Lane MappedReceiver::look_at_status() const {
 }
 
 void MappedReceiver::publish() {
-  if (cursors_->behind(reader_->position())) {
-    cursors_->publish(reader_->position());
-    bell_->wake_room();
+  const pool::Position position = released();
+  if (cursors_->behind(position)) {
+    cursors_->publish(position);
+    if (bell_->wake_room()) {
+      tally_.woke();
+    }
+  }
+}
+
+void MappedReceiver::step_over() {
+  reader_->pop();
+  if (cursors_->due(released())) {
+    publish();
   }
 }
 
@@ -81,42 +106,35 @@ LaneReader::Outcome MappedReceiver::peek(LaneReader::Record& record, bool& retir
   }
 }
 
-Result<std::size_t> MappedReceiver::take(const LaneReader::Record& record,
-                                         std::span<std::byte> into) {
-  const std::size_t bytes = record.payload.size();
-  if (bytes > into.size()) {
-    return fail(EMSGSIZE, "longer than the buffer");
-  }
-  std::memcpy(into.data(), record.payload.data(), bytes);
-  reader_->pop();
-  if (cursors_->due(reader_->position())) {
-    publish();
-  }
-  return bytes;
-}
-
-Result<std::size_t> MappedReceiver::try_receive(std::span<std::byte> into) {
+Result<bool> MappedReceiver::look(LaneReader::Record& record) {
   const flowfs_status& status = attachment_.status();
   while (true) {
     // acquire, pairs with the daemon's stores in the slot.
     if (pool::shared(status.flow).load(std::memory_order_acquire) != attachment_.answer.flow) {
-      return 0;  // this end is closed (ctl): nothing comes any more
+      return false;  // this end is closed (ctl): nothing comes any more
     }
     if ((pool::shared(status.flags).load(std::memory_order_acquire) & FLOWFS_STATUS_CORRUPT) != 0) {
       return fail(EPROTO, "poisoned");
     }
-    LaneReader::Record record;
     bool retired = false;
-    switch (peek(record, retired)) {
+    const LaneReader::Outcome outcome = peek(record, retired);
+    found_empty_ = outcome == LaneReader::Outcome::empty;
+    switch (outcome) {
       case LaneReader::Outcome::record:
-        return take(record, into);
+        corrupt_ = corrupt_ ||
+                   (record.block && (!attachment_.seat ||
+                                     attachment_.seat->member->bytes_of(*record.block).empty()));
+        if (corrupt_) {
+          return fail(EPROTO, "a block that is not in the pool");
+        }
+        return true;
       case LaneReader::Outcome::empty:
         return fail(EAGAIN, "no message");
       case LaneReader::Outcome::corrupt:
         return fail(EPROTO, "lane of the peer");
       case LaneReader::Outcome::end:
         if (!retired) {
-          return 0;
+          return false;
         }
         if (const Status followed = follow(); !followed) {
           return std::unexpected(followed.error());
@@ -125,41 +143,104 @@ Result<std::size_t> MappedReceiver::try_receive(std::span<std::byte> into) {
   }
 }
 
-Result<std::size_t> MappedReceiver::receive(std::span<std::byte> into, const Wait& wait) {
+std::size_t MappedReceiver::length_of(const LaneReader::Record& record) {
+  return record.block ? record.block->length : record.payload.size();
+}
+
+std::optional<std::span<const std::byte>> MappedReceiver::take(const LaneReader::Record& record) {
+  if (!record.block) {
+    return record.payload;
+  }
+  PoolMember& member = *attachment_.seat->member;
+  if (!member.slab().take({.block = record.block->block, .generation = record.block->generation})) {
+    tally_.dropped();
+    step_over();
+    return std::nullopt;
+  }
+  return member.bytes_of(*record.block);
+}
+
+void MappedReceiver::free_block(const flowfs_block& block) {
+  attachment_.seat->member->free({.block = block.block, .generation = block.generation});
+}
+
+Result<std::size_t> MappedReceiver::try_receive(Pieces into) {
+  LaneReader::Record record;
   while (true) {
-    sleeper_.end();  // left asleep for a poll
-    auto received = try_receive(into);
-    const auto something = [&] {
-      received = try_receive(into);
-      return received || received.error().error != EAGAIN;
-    };
-    if (received || received.error().error != EAGAIN || (wait.blocks && spin_.spin(something))) {
-      return received;
+    const auto found = look(record);
+    if (!found) {
+      return std::unexpected(found.error());
     }
-    if (!wait.blocks && !rings_.load(std::memory_order_relaxed)) {
-      return received;
+    if (!*found) {
+      return 0;
     }
-    if (wait.blocks && wait.deadline != kNever && Clock::now() >= wait.deadline) {
-      return fail(ETIMEDOUT, "no message");
+    const std::size_t bytes = length_of(record);
+    if (bytes > total_bytes(into)) {
+      return fail(EMSGSIZE, "longer than the buffer");
     }
-    if (wait.blocks && !spin_.may_sleep()) {
-      continue;
-    }
-    // The look may take up another segment: the bell is that of the one before, which was rung.
-    const std::shared_ptr<const PeerSegment> peer = peer_;
-    const std::uint32_t bell = sleeper_.begin(peer->header().bell);
-    if (something()) {
-      sleeper_.end();
-      return received;
-    }
-    if (!wait.blocks) {
-      return received;
-    }
-    if (peer == peer_) {
-      // Whatever ends it: look again.
-      static_cast<void>(futex_wait(pool::futex_word(peer->header().bell), bell, wait.deadline));
+    if (const auto message = take(record)) {
+      scatter(*message, into);
+      if (record.block) {
+        free_block(*record.block);
+      }
+      tally_.copied();
+      step_over();
+      return bytes;
     }
   }
+}
+
+Result<std::size_t> MappedReceiver::receive(Pieces into, const Wait& wait) {
+  Result<std::size_t> received = 0;
+  const Status done = when_something(wait, [&]() -> Status {
+    received = try_receive(into);
+    return received ? Status{} : std::unexpected(received.error());
+  });
+  return done ? received : std::unexpected(done.error());
+}
+
+Result<std::size_t> MappedReceiver::receive_many(std::span<iovec> into, const Wait& wait) {
+  std::size_t count = 0;
+  while (count < into.size()) {
+    iovec& piece = into[count];
+    const Wait patience = count == 0 ? wait : Wait{.blocks = false, .deadline = wait.deadline};
+    const auto received =
+        count == 0 ? receive({&piece, 1}, patience) : try_receive(Pieces(&piece, 1));
+    if (!received) {
+      if (count == 0) {
+        return received;
+      }
+      break;
+    }
+    if (*received == 0) {
+      break;
+    }
+    piece.iov_len = *received;
+    ++count;
+  }
+  return count;
+}
+
+bool MappedReceiver::is_ready() {
+  LaneReader::Record record;
+  const auto found = look(record);
+  return found || found.error().error != EAGAIN;
+}
+
+std::optional<Doorbell> MappedReceiver::arm() {
+  while (!is_ready()) {
+    Doorbell bell{.word = pool::futex_word(peer_->header().bell), .value = 0, .keeps = peer_};
+    bell.value = sleeper_.begin(peer_->header().bell);
+    if (is_ready()) {
+      sleeper_.end();
+      return std::nullopt;
+    }
+    if (bell.keeps == peer_) {
+      return bell;
+    }
+    sleeper_.end();  // that bell was rung for the last time
+  }
+  return std::nullopt;
 }
 
 }  // namespace flowfs::lib

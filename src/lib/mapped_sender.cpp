@@ -1,29 +1,39 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "lib/mapped_sender.hpp"
+
+#include <algorithm>
 #include <utility>
 
-#include "lib/mapped.hpp"
 #include "pool/shared.hpp"
 
 namespace flowfs::lib {
 
 using pool::LaneWriter;
 
+namespace {
+
+// So many records of a batch are published at once: few enough that the peer begins while the rest
+// is laid down.
+constexpr std::size_t kBatch = 32;
+
+}  // namespace
+
 MappedSender::MappedSender(const Attachment& attachment, SpinBudget spin)
     : attachment_(attachment),
       peer_(attachment.first_peer),
+      writer_(attachment.geometry, attachment.tx.bytes(), peer_->bytes,
+              pool::Generation{attachment.answer.generation}, attachment.answer.write),
+      bell_(attachment.own(), peer_->header()),
       sleeper_(attachment.own().sleep_room),
-      spin_(spin) {
-  writer_.emplace(attachment.geometry, attachment.tx.bytes(), peer_->mapping.bytes(),
-                  pool::Generation{attachment.answer.generation}, attachment.answer.write);
-  bell_.emplace(attachment.own(), peer_->header());
-}
+      spin_(spin),
+      tally_(attachment.own().sending) {}
 
-void MappedSender::take_up(std::shared_ptr<const PeerSegment> peer) {
-  const pool::Position position = writer_->position();
-  writer_.emplace(attachment_.geometry, attachment_.tx.bytes(), peer->mapping.bytes(),
-                  pool::Generation{attachment_.answer.generation}, position);
-  bell_.emplace(attachment_.own(), peer->header());
-  peer_ = std::move(peer);
+MappedSender::~MappedSender() {
+  for (const Loan& loan : loans_) {
+    if (loan.block) {
+      attachment_.seat->member->free(*loan.block);
+    }
+  }
 }
 
 // The peer has a new segment: its cursors and its sleep are told there.
@@ -35,7 +45,19 @@ Status MappedSender::follow() {
   if (!peer) {
     return std::unexpected(peer.error());
   }
-  take_up(std::move(*peer));
+  writer_.watch((*peer)->bytes);
+  bell_ = pool::Bell(attachment_.own(), (*peer)->header());
+  peer_ = std::move(*peer);
+  return {};
+}
+
+Status MappedSender::check_length(std::size_t bytes) const {
+  if (bytes == 0) {
+    return fail(EINVAL, "an empty message");
+  }
+  if (bytes > attachment_.geometry.mtu_bytes) {
+    return fail(EMSGSIZE, "longer than the mtu");
+  }
   return {};
 }
 
@@ -60,71 +82,157 @@ Status MappedSender::obstacle() const {
   return {};
 }
 
-Status MappedSender::try_send(std::span<const std::byte> message) {
-  if (Status open = obstacle(); !open) {
-    return open;
+Status MappedSender::ready_to_stage() const {
+  if (writer_.has_loan()) {
+    return fail(EBUSY, "a message is being written in the lane");
   }
-  switch (writer_->write(message)) {
+  return obstacle();
+}
+
+Status MappedSender::explain(LaneWriter::Outcome outcome) {
+  switch (outcome) {
     case LaneWriter::Outcome::ok:
-      break;
+      return {};
     case LaneWriter::Outcome::full:
       if (Status followed = follow(); !followed) {
         return followed;
       }
       return fail(EAGAIN, "the lane is full");
     case LaneWriter::Outcome::corrupt:
-      return fail(EPROTO, "cursors of the peer");
+      break;
   }
-  // The message is in the lane, whatever comes of this; a peer that cannot be followed has gone.
-  if (follow()) {
-    bell_->wake_data();
-  }
-  return {};
+  return fail(EPROTO, "cursors of the peer");
 }
 
-// The look behind Sleeper::begin.
-bool MappedSender::can_go_on(std::size_t bytes) {
-  return writer_->room_for(bytes) != LaneWriter::Outcome::full || !obstacle() ||
-         attachment_.peer_generation() != peer_->generation;
+// What was staged is in the lane, whatever comes of this; a peer that cannot be followed has gone.
+void MappedSender::published() {
+  if (follow() && bell_.wake_data()) {
+    tally_.woke();
+  }
 }
 
 Status MappedSender::send(std::span<const std::byte> message, const Wait& wait) {
-  if (message.empty()) {
-    return fail(EINVAL, "an empty message");
+  if (Status checked = check_length(message.size()); !checked) {
+    return checked;
   }
-  if (message.size() > attachment_.geometry.mtu_bytes) {
-    return fail(EMSGSIZE, "longer than the mtu");
+  Need need{.bytes = message.size()};
+  return when_room(need, wait, [&]() -> Status {
+    if (Status open = ready_to_stage(); !open) {
+      return open;
+    }
+    Status sent = explain(writer_.write(message));
+    if (sent) [[likely]] {
+      tally_.copied();
+      published();
+    }
+    return sent;
+  });
+}
+
+Status MappedSender::send(Pieces message, const Wait& wait) {
+  const std::size_t bytes = total_bytes(message);
+  if (Status checked = check_length(bytes); !checked) {
+    return checked;
   }
-  while (true) {
-    sleeper_.end();  // left asleep for a poll
-    Status sent = try_send(message);
-    if (sent || sent.error().error != EAGAIN) {
-      return sent;
+  Need need{.bytes = bytes, .use = LaneWriter::Use::loan};
+  return when_room(need, wait, [&]() -> Status {
+    if (Status open = ready_to_stage(); !open) {
+      return open;
     }
-    if (wait.blocks && spin_.spin([&] { return can_go_on(message.size()); })) {
-      continue;
+    std::span<std::byte> place;
+    Status sent = explain(writer_.loan(bytes, place));
+    if (sent) {
+      gather(message, place);
+      writer_.stage_loan(bytes);
+      writer_.publish();
+      tally_.copied();
+      published();
     }
-    if (!wait.blocks && !rings_.load(std::memory_order_relaxed)) {
-      return sent;
-    }
-    if (wait.blocks && wait.deadline != kNever && Clock::now() >= wait.deadline) {
-      return fail(ETIMEDOUT, "no room");
-    }
-    if (wait.blocks && !spin_.may_sleep()) {
-      continue;
-    }
-    const FutexWord* word = pool::futex_word(peer_->header().bell);
-    const std::uint32_t bell = sleeper_.begin(peer_->header().bell);
-    if (can_go_on(message.size())) {
-      continue;
-    }
-    if (!wait.blocks) {
-      return sent;
-    }
-    slept_on_.store(word, std::memory_order_release);
-    static_cast<void>(futex_wait(word, bell, wait.deadline));  // whatever ended it: look again
-    slept_on_.store(nullptr, std::memory_order_release);
+    return sent;
+  });
+}
+
+Result<std::size_t> MappedSender::send_many(Pieces messages, const Wait& wait) {
+  std::size_t sent = 0;
+  Need need{.bytes = messages.empty() ? 0 : messages.front().iov_len};
+  const Status done =
+      when_room(need, wait, [&]() -> Status { return try_send_many(messages, sent); });
+  if (!done && sent == 0) {
+    return std::unexpected(done.error());
   }
+  return sent;
+}
+
+// Until the lane is full; that is an obstacle only for the first. Publishes whatever it has staged.
+Status MappedSender::try_send_many(Pieces messages, std::size_t& sent) {
+  Status open = ready_to_stage();
+  std::size_t staged = 0;
+  for (const iovec& message : messages) {
+    if (open) {
+      open = check_length(message.iov_len);
+    }
+    if (open) {
+      open = explain(writer_.stage(bytes_of(message)));
+    }
+    if (!open) {
+      break;
+    }
+    if (++staged % kBatch == 0) {
+      writer_.publish();
+      published();
+    }
+  }
+  writer_.publish();
+  if (staged % kBatch != 0) {
+    published();
+  }
+  tally_.copied(staged);
+  sent = staged;
+  return staged != 0 ? Status{} : open;
+}
+
+// The look behind Sleeper::begin.
+bool MappedSender::can_go_on(const Need& need) {
+  return writer_.room_for(need.bytes, need.use) != LaneWriter::Outcome::full || !obstacle() ||
+         attachment_.peer_generation() != peer_->generation;
+}
+
+// False: there is no room, and the call may not wait; it is left asleep for whoever polls.
+bool MappedSender::sleep(const Need& need, const Wait& wait) {
+  const FutexWord* word = pool::futex_word(peer_->header().bell);
+  const std::uint32_t bell = sleeper_.begin(peer_->header().bell);
+  if (can_go_on(need)) {
+    return true;
+  }
+  if (!wait.blocks) {
+    return false;
+  }
+  tally_.waited();
+  slept_on_.store(word, std::memory_order_release);
+  static_cast<void>(futex_wait(word, bell, wait.deadline));  // whatever ended it: look again
+  slept_on_.store(nullptr, std::memory_order_release);
+  return true;
+}
+
+bool MappedSender::is_ready() {
+  static_cast<void>(follow());  // a peer that cannot be followed has gone, which the slot says
+  return writer_.has_loan() || writer_.room_for_any() != LaneWriter::Outcome::full || !obstacle();
+}
+
+std::optional<Doorbell> MappedSender::arm() {
+  while (!is_ready()) {
+    Doorbell bell{.word = pool::futex_word(peer_->header().bell), .value = 0, .keeps = peer_};
+    bell.value = sleeper_.begin(peer_->header().bell);
+    if (is_ready()) {
+      sleeper_.end();
+      return std::nullopt;
+    }
+    if (bell.keeps == peer_) {
+      return bell;
+    }
+    sleeper_.end();  // that bell was rung for the last time
+  }
+  return std::nullopt;
 }
 
 void MappedSender::nudge() const {

@@ -4,7 +4,16 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "flowfs/flowfs.h"
+
 namespace flowfs::lib {
+
+SpinPolicy spin_policy(unsigned flags) {
+  if ((flags & FLOWFS_SPIN_NEVER) != 0) {
+    return SpinPolicy::never;
+  }
+  return (flags & FLOWFS_SPIN_ALWAYS) != 0 ? SpinPolicy::always : SpinPolicy::adaptive;
+}
 
 bool shares_only_processor(int peer) {
   if (::sysconf(_SC_NPROCESSORS_ONLN) == 1) {

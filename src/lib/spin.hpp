@@ -16,6 +16,9 @@ namespace flowfs::lib {
 
 enum class SpinPolicy : std::uint8_t { adaptive, never, always };
 
+// As FLOWFS_SPIN_* in `flags` say.
+SpinPolicy spin_policy(unsigned flags);
+
 class SpinBudget {
  public:
   // In pauses of the processor, 10 to 50 ns each.
@@ -28,10 +31,10 @@ class SpinBudget {
   SpinBudget(SpinPolicy policy, bool alone)
       : policy_(policy), budget_(policy == SpinPolicy::never || alone ? 0 : kLeast * 16) {}
 
-  // Whether `ready` became true before the budget was used up.
+  // Whether `ready` became true before the budget was used up, of which a look takes `cost`.
   template <typename Ready>
-  bool spin(Ready ready) {
-    for (std::uint32_t left = budget_; left > 0; --left) {
+  bool spin(Ready ready, std::uint32_t cost = 1) {
+    for (std::uint32_t left = budget_; left >= cost; left -= cost) {
       pause();
       if (ready()) {
         budget_ = std::min(budget_ * 2, kMost);

@@ -26,6 +26,8 @@ namespace flowfs::pool {
 class LaneWriter {
  public:
   enum class [[nodiscard]] Outcome { ok, full, corrupt };
+  // What room is wanted for: stage(), loan() or stage_block(), whose length does not matter.
+  enum class Use { message, loan, block };
 
   // Writes the lane in `own` from `start`; reads the cursors in `peer`. Both stay mapped.
   LaneWriter(const Geometry& geometry, std::span<std::byte> own, std::span<const std::byte> peer,
@@ -55,7 +57,7 @@ class LaneWriter {
 
   // Whether a message of `bytes` fits now. Looks at the peer's cursors with seq_cst, so it is the
   // look that follows Sleeper::begin on sleep_room.
-  Outcome room_for(std::size_t bytes);
+  Outcome room_for(std::size_t bytes, Use use = Use::message);
   // The same for a message of any legal length: what POLLOUT promises.
   Outcome room_for_any();
   // Takes the reader's cursors into account. `ok` or `corrupt`.

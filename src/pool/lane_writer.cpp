@@ -61,7 +61,7 @@ LaneWriter::Outcome LaneWriter::stage(std::span<const std::byte> message, std::u
 LaneWriter::Outcome LaneWriter::stage_block(const flowfs_block& block, std::uint16_t origin) {
   FLOWFS_CHECK(!loan_);
   const Place where = place_record(sizeof block);
-  if (const Outcome room = find_room(where); room != Outcome::ok) {
+  if (const Outcome room = room_for(0, Use::block); room != Outcome::ok) {
     return room;
   }
   std::memcpy(put_record(where, FLOWFS_RECORD_BLOCK, origin), &block, sizeof block);
@@ -70,14 +70,10 @@ LaneWriter::Outcome LaneWriter::stage_block(const flowfs_block& block, std::uint
 
 LaneWriter::Outcome LaneWriter::loan(std::size_t bytes, std::span<std::byte>& lent) {
   FLOWFS_CHECK(bytes != 0 && bytes <= geometry_.mtu_bytes && !loan_);
-  const Place where = place(bytes);
-  Outcome room = find_room(where);
-  if (where.bulk != 0 && room == Outcome::ok) {
-    room = find_room(place(geometry_.inline_bytes));  // where it may have to be moved to
-  }
-  if (room != Outcome::ok) {
+  if (const Outcome room = room_for(bytes, Use::loan); room != Outcome::ok) {
     return room;
   }
+  const Place where = place(bytes);
   lent = space(where, bytes);
   loan_ = Loan{.place = where, .bytes = bytes};
   return Outcome::ok;
@@ -131,7 +127,16 @@ LaneWriter::Outcome LaneWriter::write(std::span<const std::byte> message) {
   return outcome;
 }
 
-LaneWriter::Outcome LaneWriter::room_for(std::size_t bytes) { return find_room(place(bytes)); }
+LaneWriter::Outcome LaneWriter::room_for(std::size_t bytes, Use use) {
+  if (use == Use::block) {
+    return find_room(place_record(sizeof(flowfs_block)));
+  }
+  const Outcome room = find_room(place(bytes));
+  if (use == Use::loan && room == Outcome::ok && bytes > geometry_.inline_bytes) {
+    return find_room(place(geometry_.inline_bytes));  // where it may have to be moved to
+  }
+  return room;
+}
 
 LaneWriter::Outcome LaneWriter::find_room(const Place& where) {
   if (corrupt_) {

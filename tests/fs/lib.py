@@ -12,7 +12,7 @@ from sysc import raises_errno
 
 LIBRARY = os.path.join(binary("../lib"), "libflowfs.so.0")
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
-FILE = 1
+FILE, NO_POOL = 1, 8
 MODES = [(0, 0), (0, FILE), (FILE, 0), (FILE, FILE)]
 seeds = itertools.count(int(os.environ.get("FLOWFS_SEED", "1")))
 
@@ -29,6 +29,17 @@ in_python = pytest.mark.skipif(
 def can_map(daemon):
     if "passthrough yes" not in read_text(daemon.path("version")):
         pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+
+
+@pytest.fixture(params=MODES, ids=lambda modes: "-".join("file" if m else "mapped" for m in modes))
+def flow(request, can_map, name):  # pylint: disable=redefined-outer-name
+    """(client, server), each end in either mode."""
+    if is_sanitized():
+        pytest.skip("this interpreter cannot load a library built with a sanitizer")
+    client, server = pair(name, *request.param)
+    yield client, server
+    client.close()
+    server.close()
 
 
 def pair(name, client=0, server=0):

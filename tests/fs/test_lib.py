@@ -9,7 +9,7 @@ import time
 
 import pytest
 from harness import is_sanitized
-from lib import MODES, can_map, pair  # pylint: disable=unused-import
+from lib import can_map, flow  # pylint: disable=unused-import
 from procs import wait_for
 from sysc import raises_errno
 
@@ -18,16 +18,6 @@ if not is_sanitized():
 
 
 # --- one call at a time --------------------------------------------------------------------------
-
-@pytest.fixture(params=MODES, ids=lambda modes: "-".join("file" if m else "mapped" for m in modes))
-def flow(request, can_map, name):
-    if is_sanitized():
-        pytest.skip("this interpreter cannot load a library built with a sanitizer")
-    client, server = pair(name, *request.param)
-    yield client, server
-    client.close()
-    server.close()
-
 
 def test_what_was_sent_comes_before_the_end(flow):
     client, server = flow

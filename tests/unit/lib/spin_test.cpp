@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "flowfs/flowfs.h"
+
 namespace flowfs::lib {
 namespace {
 
@@ -59,6 +61,26 @@ TEST(SpinBudget, does_not_look_where_it_must_not_spin) {
     EXPECT_TRUE(spin.may_sleep());
   }
   EXPECT_FALSE(SpinBudget(SpinPolicy::always, false).may_sleep());
+}
+
+TEST(SpinBudget, looks_less_often_where_a_look_costs_more) {
+  SpinBudget spin(SpinPolicy::adaptive, false);
+  const std::uint32_t before = spin.budget();
+  std::uint32_t looks = 0;
+  EXPECT_FALSE(spin.spin(
+      [&] {
+        ++looks;
+        return false;
+      },
+      before / 3));
+  EXPECT_EQ(looks, 3U);
+  EXPECT_FALSE(spin.spin([] { return true; }, spin.budget() + 1));
+}
+
+TEST(SpinPolicy, is_as_the_flags_say) {
+  EXPECT_EQ(spin_policy(0), SpinPolicy::adaptive);
+  EXPECT_EQ(spin_policy(FLOWFS_SPIN_NEVER | FLOWFS_NO_POOL), SpinPolicy::never);
+  EXPECT_EQ(spin_policy(FLOWFS_SPIN_ALWAYS), SpinPolicy::always);
 }
 
 TEST(SharesOnlyProcessor, is_so_for_a_thread_bound_like_its_peer) {

@@ -129,6 +129,7 @@ TEST(LaneLoan, keeps_room_to_be_moved) {
   }
   std::span<std::byte> place;
   EXPECT_EQ(lane.writer.room_for(5'000), Outcome::ok);
+  EXPECT_EQ(lane.writer.room_for(5'000, LaneWriter::Use::loan), Outcome::full);
   EXPECT_EQ(lane.writer.loan(5'000, place), Outcome::full);
 }
 
@@ -192,6 +193,8 @@ TEST(LaneBlock, needs_room_like_any_record) {
     ++staged;
   }
   EXPECT_EQ(staged, (4'096U - 16) / 48);
+  EXPECT_EQ(lane.writer.room_for(0, LaneWriter::Use::block), Outcome::full);
+  EXPECT_EQ(lane.writer.room_for(1), Outcome::full);
   lane.writer.publish();
   for (; staged > 0; --staged) {
     EXPECT_EQ(lane.read(), "");

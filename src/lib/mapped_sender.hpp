@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The sending direction of an end in mapped mode (docs/dataplane.md).
+//
+// Threads: one at a time.
+// Errors: as flowfs.h: EAGAIN nothing to do now, ETIMEDOUT at the deadline, EPIPE, EPROTO, EBUSY
+// what is lent in the lane comes first.
+// Owns: the blocks it has lent; they are free again when it is destroyed.
+// Peer death: the daemon ends the peer's lane in the status slot and rings the bell that is slept
+// on; where the peer went back to file mode, its new segment is taken up by itself.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.hpp"
+#include "lib/attachment.hpp"
+#include "lib/packet.hpp"
+#include "lib/spin.hpp"
+#include "lib/tally.hpp"
+#include "lib/wait.hpp"
+#include "pool/bell.hpp"
+#include "pool/lane.hpp"
+
+namespace flowfs::lib {
+
+// The word to sleep on until something has changed, and what keeps it mapped.
+struct Doorbell {
+  const FutexWord* word = nullptr;
+  std::uint32_t value = 0;
+  std::shared_ptr<const PeerSegment> keeps;
+};
+
+class MappedSender {
+ public:
+  MappedSender(const Attachment& attachment, SpinBudget spin);
+  ~MappedSender();
+  MappedSender(const MappedSender&) = delete;
+  MappedSender& operator=(const MappedSender&) = delete;
+
+  Status send(std::span<const std::byte> message, const Wait& wait);
+  Status send(Pieces message, const Wait& wait);
+  // Each piece is a message. How many were sent; waits only before the first.
+  Result<std::size_t> send_many(Pieces messages, const Wait& wait);
+
+  // mapped_loans.cpp
+  // In a block from `block_least` bytes on, where the peer shares the pool; 0: where it does not
+  // fit a record.
+  Result<Space> loan(std::size_t bytes, std::size_t block_least, const Wait& wait);
+  // The loan is over, but after EAGAIN, ETIMEDOUT, EBUSY and EINVAL.
+  Status commit(std::uint64_t id, std::size_t bytes, const Wait& wait);
+  Status cancel(std::uint64_t id);
+  // Hands the block over where the peer shares the pool, else copies it. Whether the block is gone;
+  // otherwise it is still the caller's, in the generation that `message` says now.
+  Result<bool> send_block(PooledMessage& message, const Wait& wait);
+
+  // From then on an EAGAIN is followed by a ring when there is room, for whoever polls.
+  void ring_when_ready() { rings_.store(true, std::memory_order_relaxed); }
+  // Whether a message of any length has room, or none will have any more.
+  bool is_ready();
+  // From here to disarm() the doorbell is rung when that becomes so. Nothing: it is so now.
+  std::optional<Doorbell> arm();
+  void disarm() { sleeper_.end(); }
+  // Wakes a thread that waits for room, once: it may be just about to. From another thread.
+  void nudge() const;
+
+ private:
+  struct Loan {
+    std::uint64_t id = 0;
+    std::size_t bytes = 0;
+    std::optional<pool::BlockRef> block;  // otherwise it is in the lane
+  };
+  // What a call waits for room for.
+  struct Need {
+    std::size_t bytes = 0;
+    pool::LaneWriter::Use use = pool::LaneWriter::Use::message;
+  };
+  [[nodiscard]] Status check_length(std::size_t bytes) const;
+  [[nodiscard]] Status obstacle() const;
+  [[nodiscard]] Status ready_to_stage() const;
+  Status explain(pool::LaneWriter::Outcome outcome);
+  void published();
+  Status try_send_many(Pieces messages, std::size_t& sent);
+  std::optional<Space> lend_block(std::size_t bytes);
+  Status try_commit_block(PooledMessage& message, Need& need, bool& gone);
+  Status hand_over(PooledMessage& message, bool& gone);
+  Loan* find(std::uint64_t id);
+  void drop(std::uint64_t id);
+  bool can_go_on(const Need& need);
+  Status follow();
+  bool is_to_spin(const Need& need);
+  bool sleep(const Need& need, const Wait& wait);
+
+  // Calls `attempt` until it returns something else than EAGAIN, or the wait is over. It may change
+  // `need`.
+  template <typename Attempt>
+  Status when_room(Need& need, const Wait& wait, Attempt attempt) {
+    while (true) {
+      sleeper_.end();  // left asleep for a poll
+      const Status done = attempt();
+      if (!is_not_yet(done)) {
+        return done;
+      }
+      if (wait.blocks && spin_.spin([&] { return can_go_on(need); })) {
+        continue;
+      }
+      if (!wait.blocks && !rings_.load(std::memory_order_relaxed)) {
+        return done;
+      }
+      if (wait.blocks && wait.is_over()) {
+        return wait.timed_out();
+      }
+      if (wait.blocks && !spin_.may_sleep()) {
+        continue;
+      }
+      if (!sleep(need, wait)) {
+        return done;
+      }
+    }
+  }
+
+  const Attachment& attachment_;
+  std::shared_ptr<const PeerSegment> peer_;
+  pool::LaneWriter writer_;
+  pool::Bell bell_;
+  pool::Sleeper sleeper_;
+  SpinBudget spin_;
+  Tally tally_;
+  std::vector<Loan> loans_;
+  std::uint64_t last_id_ = 0;
+  std::atomic<bool> rings_ = false;
+  std::atomic<const FutexWord*> slept_on_ = nullptr;
+};
+
+}  // namespace flowfs::lib

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "lib/pool_member.hpp"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <map>
+#include <utility>
+
+namespace flowfs::lib {
+namespace {
+
+using pool::PoolGeometry;
+
+// The members of this process by pool file. Never destroyed, as the ends (fork.cpp).
+struct Members {
+  std::mutex mutex;
+  std::map<std::string, std::weak_ptr<PoolMember>> by_path;
+};
+
+Members& members() {
+  static auto* const all = new Members;
+  return *all;
+}
+
+}  // namespace
+
+PoolMember::PoolMember(const PoolGeometry& geometry, std::span<std::byte> memory, pool::Holder self,
+                       std::uint64_t serial)
+    : serial_(serial),
+      slab_(geometry, memory, self, std::to_underlying(self)),
+      cache_(slab_),
+      populated_(UINT32_MAX) {}
+
+PoolMember::PoolMember(Fd file, Mapping memory, const PoolGeometry& geometry,
+                       const flowfs_pool_attach& answer)
+    : file_(std::move(file)),
+      mapping_(std::move(memory)),
+      serial_(answer.serial),
+      slab_(geometry, mapping_.bytes(), pool::Holder{answer.holder}, answer.holder),
+      cache_(slab_),
+      populated_(answer.populated) {}
+
+Result<std::shared_ptr<PoolMember>> PoolMember::open(const std::string& path) {
+  Fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY));
+  if (!file) {
+    return fail_errno("open pool");
+  }
+  flowfs_pool_attach answer{};
+  if (::ioctl(file.get(), FLOWFS_IOC_POOL, &answer) != 0) {
+    return fail_errno("pool");
+  }
+  const auto geometry = PoolGeometry::from(answer);
+  if (!geometry) {
+    return std::unexpected(geometry.error());
+  }
+  // The first FLUSH tells the daemon whose the membership is, as for tx.
+  if (const Fd copy(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0)); !copy) {
+    return fail_errno("dup");
+  }
+  auto memory = Mapping::map(file, geometry->pool_bytes(), Mapping::Access::read_write);
+  if (!memory) {
+    return std::unexpected(memory.error());
+  }
+  if (pool::check_pool(memory->bytes(), *geometry, answer.serial) != pool::AttachOutcome::ok) {
+    return fail(EPROTO, "pool");
+  }
+  return std::shared_ptr<PoolMember>(
+      new PoolMember(std::move(file), std::move(*memory), *geometry, answer));
+}
+
+Result<std::shared_ptr<PoolMember>> PoolMember::of(const std::string& mount) {
+  Members& all = members();
+  const std::lock_guard lock(all.mutex);
+  Result<std::shared_ptr<PoolMember>> member = fail(ENOENT, "no pool");
+  // Which one is decided by the mode bits of the files, for this process as it is now.
+  for (const std::string& name : {std::string("shared"), std::to_string(::geteuid())}) {
+    const std::string path = mount + "/pools/" + name;
+    if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) != 0) {
+      continue;
+    }
+    std::weak_ptr<PoolMember>& known = all.by_path[path];
+    if (auto living = known.lock()) {
+      return living;
+    }
+    member = open(path);
+    if (member) {
+      known = *member;
+      break;
+    }
+  }
+  return member;
+}
+
+void PoolMember::forget(const PoolMember& member) {
+  Members& all = members();
+  const std::lock_guard lock(all.mutex);
+  std::erase_if(all.by_path,
+                [&](const auto& entry) { return entry.second.lock().get() == &member; });
+}
+
+void PoolMember::before_fork() { members().mutex.lock(); }
+
+void PoolMember::after_fork(bool is_child) {
+  if (is_child) {
+    // The mappings are not in this process (MADV_DONTFORK). Whoever still points to a member never
+    // uses it again, nor destroys it (End::abandon).
+    for (const auto& [path, known] : members().by_path) {
+      if (const auto member = known.lock()) {
+        member->file_.reset();
+      }
+    }
+    members().by_path.clear();
+  }
+  members().mutex.unlock();
+}
+
+Result<pool::LaneNumber> PoolMember::join(std::uint64_t flow) const {
+  flowfs_pool_lane asked{.flow = flow, .lane = 0, .reserved = 0};
+  if (::ioctl(file_.get(), FLOWFS_IOC_POOL_LANE, &asked) != 0) {
+    return fail_errno("pool lane");
+  }
+  return pool::LaneNumber{asked.lane};
+}
+
+std::optional<pool::BlockRef> PoolMember::allocate(std::size_t bytes) {
+  const auto fitting = slab_.geometry().class_for(bytes);
+  if (!fitting) {
+    return std::nullopt;
+  }
+  const std::lock_guard lock(mutex_);
+  return populate(*fitting) ? cache_.try_allocate(*fitting) : std::nullopt;
+}
+
+bool PoolMember::populate(unsigned class_index) {
+  if ((populated_ >> class_index & 1U) == 0) {
+    const std::uint32_t wanted = class_index;
+    if (::ioctl(file_.get(), FLOWFS_IOC_POOL_CLASS, &wanted) != 0) {
+      return false;
+    }
+    populated_ |= 1U << class_index;
+  }
+  return true;
+}
+
+void PoolMember::free(pool::BlockRef ref) {
+  const std::lock_guard lock(mutex_);
+  // False: somebody of the domain has scribbled on its owner word; the daemon sees to the block.
+  static_cast<void>(cache_.free(ref));
+}
+
+std::span<std::byte> PoolMember::bytes_of(const flowfs_block& named) const {
+  if (named.pool != serial_ || !slab_.geometry().contains(named)) {
+    return {};
+  }
+  return slab_.bytes({.block = named.block, .generation = named.generation})
+      .subspan(named.offset, named.length);
+}
+
+}  // namespace flowfs::lib
