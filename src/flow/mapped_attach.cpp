@@ -163,8 +163,17 @@ void Mapped::announce(Side side) {
   if (!channel_->from(side).reader_open) {
     me.status.add_flags(FLOWFS_STATUS_PEER_DEAF);
   }
-  if (!channel_->from(other(side)).reader_open) {
+  const Channel::Direction& received = channel_->from(other(side));
+  if (!received.reader_open) {
     me.status.close_lane(0);
+  } else if (!received.writer_open && end(other(side)).mapped) {
+    // Shut down before there was a slot to say it in. The lane of a peer in file mode is
+    // settle()'s.
+    if (const auto lane_end = lane_end_for_mapped_reader(other(side))) {
+      me.status.close_lane(*lane_end);
+    } else {
+      poison();
+    }
   }
 }
 

@@ -322,6 +322,17 @@ TEST_F(Mapped, ctl_shuts_a_mapped_end_down_from_outside) {
   EXPECT_EQ(write(channel, kClient, "x"), "(closed)");
 }
 
+TEST_F(Mapped, an_end_that_is_mapped_later_hears_that_its_mapped_peer_sends_no_more) {
+  const auto server = attach(kServer);
+  ASSERT_EQ(server->send("rest"), "ok");
+  channel.shutdown_write(kServer);
+  const auto client = attach(kClient);
+  EXPECT_EQ(client->receive(), "rest");
+  EXPECT_EQ(client->receive(), "(end)");
+  EXPECT_EQ(client->send("still possible"), "ok");
+  EXPECT_EQ(server->receive(), "still possible");
+}
+
 TEST_F(Mapped, gives_the_pages_of_a_lost_segment_back) {
   const auto server = attach(kServer);
   ASSERT_EQ(server->send(std::string(5'000, 'x')), "ok");
