@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "cli/key_value.hpp"
@@ -81,6 +82,8 @@ std::string user_name(uid_t uid) {
   const passwd* const entry = getpwuid(uid);
   return entry == nullptr ? fmt::format("{}", uid) : std::string(entry->pw_name);
 }
+
+Micros micros_of(double seconds) { return Micros(std::llround(seconds * 1e6)); }
 
 bool check_name(std::string_view name) {
   constexpr std::string_view kAllowed =

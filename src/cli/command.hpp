@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "cli/explain.hpp"
@@ -51,6 +52,9 @@ Result<std::vector<std::string>> list_folder(const std::string& path);
 
 // "alice", or the number where there is no such user.
 std::string user_name(uid_t uid);
+
+// Seconds of an option, rounded.
+Micros micros_of(double seconds);
 
 // NAME alone: letters, digits and `. _ : @ -`. Complains otherwise: a slash would be a path.
 bool check_name(std::string_view name);

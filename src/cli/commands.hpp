@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "cli/command.hpp"
+#include "cli/lib_flow.hpp"
+#include "cli/perf_report.hpp"
 
 namespace flowfs::cli {
 
@@ -32,9 +34,24 @@ struct PingOptions {
   double wait_s = 1.0;  // for each answer
   std::uint64_t size_bytes = 56;
   bool flood = false;
+  bool mapped = false;
 };
 // 0: at least one answer; 1: none; 2: anything else.
 int run_ping(const Common& common, const PingOptions& options);
+
+struct PerfOptions {
+  std::string name;
+  PerfShape shape = PerfShape::round_trip;
+  std::uint64_t size_bytes = 64;
+  std::uint64_t count = 0;  // 0: until the time is over
+  double seconds = 5;
+  bool seconds_given = false;
+  double rate = 0;  // messages a second; 0: as many as go
+  double wait_s = 5;
+  Waiting waiting = Waiting::adaptive;
+  bool through_files = false;
+};
+int run_perf(const Common& common, const PerfOptions& options);
 
 enum class ServeRole : std::uint8_t { echo, sink, source };
 struct ServeOptions {
@@ -44,7 +61,10 @@ struct ServeOptions {
   std::uint64_t count = 0;        // messages of each flow, after which it is closed; 0: no end
   std::uint64_t flows = 0;        // flows that may end before the server does; 0: no end
   std::optional<std::uint32_t> mode;
+  bool numbered = false;  // a source numbers its messages, a sink checks that none is missing
   bool verbose = false;
+  bool mapped = false;
+  Waiting waiting = Waiting::adaptive;  // mapped
 };
 int run_serve(const Common& common, const ServeOptions& options);
 

@@ -17,11 +17,16 @@ struct Arguments {
   int descriptor = 0;
   WatchOptions watch;
   PingOptions ping;
+  PerfOptions perf;
   ServeOptions serve;
   std::string mode;
   bool echo = false;
   bool sink = false;
   bool source = false;
+  bool spin = false;
+  bool sleep = false;
+  bool one_way = false;
+  bool receive = false;
 };
 
 using Command = std::function<int()>;
@@ -62,6 +67,56 @@ void add_ping(CLI::App& app, Arguments& arguments) {
       ->type_name("SECONDS")
       ->check(CLI::Range(0.001, 86400.0));
   ping->add_flag("--flood", options.flood, "Send the next as soon as the last is answered");
+  ping->add_flag("--mapped", options.mapped, "Through shared memory, where it can be mapped");
+}
+
+// How a mapped end waits; for the commands that have mapped ends.
+void add_waiting(CLI::App& command, Arguments& arguments) {
+  CLI::Option* const spin =
+      command.add_flag("--spin", arguments.spin, "Mapped: never sleep while waiting");
+  command.add_flag("--sleep", arguments.sleep, "Mapped: sleep at once instead of spinning a while")
+      ->excludes(spin);
+}
+
+Waiting waiting_of(const Arguments& arguments) {
+  return arguments.spin ? Waiting::spin : arguments.sleep ? Waiting::sleep : Waiting::adaptive;
+}
+
+void add_perf(CLI::App& app, Arguments& arguments) {
+  PerfOptions& options = arguments.perf;
+  CLI::App* const perf =
+      add_command(app, arguments, "perf", "Measure a flow: round trips, rates, copies");
+  perf->add_option("NAME", options.name, "The name to dial")->required();
+  CLI::Option* const one_way =
+      perf->add_flag("--one-way", arguments.one_way, "Only send; the server is a sink");
+  CLI::Option* const receive = perf->add_flag("--receive", arguments.receive,
+                                              "Only receive; the server is a numbered source");
+  perf->add_option("-s,--size", options.size_bytes, "Bytes of each message (64)")
+      ->type_name("BYTES")
+      ->check(CLI::Range(1, 1 << 26));
+  perf->add_option("-c,--count", options.count, "End after so many messages")->type_name("N");
+  perf->add_option("-t,--time", options.seconds, "End after so many seconds (5, without --count)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.001, 86400.0));
+  perf->add_option("-r,--rate", options.rate, "Send so many messages a second, whatever comes back")
+      ->type_name("N")
+      ->check(CLI::Range(0.01, 1e9))
+      ->excludes(receive);
+  perf->add_option("-W,--wait", options.wait_s, "Seconds without any progress before giving up (5)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.001, 86400.0));
+  perf->add_flag("--file", options.through_files, "Read and write, do not map");
+  add_waiting(*perf, arguments);
+  one_way->excludes(receive);
+}
+
+void settle_perf(const CLI::App& perf, Arguments& arguments) {
+  PerfOptions& options = arguments.perf;
+  options.shape = arguments.one_way   ? PerfShape::send
+                  : arguments.receive ? PerfShape::receive
+                                      : PerfShape::round_trip;
+  options.seconds_given = perf.count("--time") > 0;
+  options.waiting = waiting_of(arguments);
 }
 
 void add_serve(CLI::App& app, Arguments& arguments) {
@@ -84,11 +139,18 @@ void add_serve(CLI::App& app, Arguments& arguments) {
   serve->add_option("--flows", options.flows, "End after so many flows")->type_name("N");
   serve->add_option("--mode", arguments.mode, "Octal mode of the name, if it is made")
       ->type_name("MODE");
+  serve
+      ->add_flag("--numbered", options.numbered,
+                 "Number what a source sends, check what a sink gets")
+      ->excludes(echo);
+  serve->add_flag("--mapped", options.mapped, "Through shared memory, where it can be mapped");
+  add_waiting(*serve, arguments);
   serve->add_flag("-v,--verbose", options.verbose, "Say on stderr who comes and goes");
 }
 
 // False: it complained.
 bool settle_serve(Arguments& arguments) {
+  arguments.serve.waiting = waiting_of(arguments);
   if (arguments.sink) {
     arguments.serve.role = ServeRole::sink;
   } else if (arguments.source) {
@@ -122,6 +184,7 @@ int run(int count, char** words) {
       add_command(app, arguments, "doctor", "Say what is in use, what is missing, how to get it");
   add_serve(app, arguments);
   add_ping(app, arguments);
+  add_perf(app, arguments);
   add_watch(app, arguments);
   try {
     app.parse(count, words);
@@ -144,6 +207,10 @@ int run(int count, char** words) {
   }
   if (app.got_subcommand("ping")) {
     return run_ping(common, arguments.ping);
+  }
+  if (app.got_subcommand("perf")) {
+    settle_perf(*app.get_subcommand("perf"), arguments);
+    return run_perf(common, arguments.perf);
   }
   return run_watch(common, arguments.watch);
 }

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <fcntl.h>
-#include <poll.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cmath>
+#include <memory>
 #include <vector>
 
 #include "base/clock.hpp"
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/ping_flow.hpp"
 #include "cli/ping_report.hpp"
 
 namespace flowfs::cli {
@@ -20,6 +17,7 @@ constexpr int kUnanswered = 1;
 constexpr int kBroken = 2;
 
 // A read whose answer fills its buffer makes the kernel ask again, which would be measured too.
+// What is longer than the message is an answer all the same.
 constexpr std::size_t kSlack = 64;
 
 std::uint64_t now_ns() {
@@ -27,8 +25,6 @@ std::uint64_t now_ns() {
       std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch())
           .count());
 }
-
-Micros micros_of(double seconds) { return Micros(std::llround(seconds * 1e6)); }
 
 class Pinger {
  public:
@@ -50,7 +46,7 @@ class Pinger {
   Step send();
   Step await_answer(Instant deadline);
   Step rest_until(Instant next);
-  Step read_answer();
+  Step take_answer(ssize_t bytes);
   [[nodiscard]] bool enough() const {
     return interrupts_.stop() || (options_.count != 0 && session_.transmitted() >= options_.count);
   }
@@ -64,14 +60,16 @@ class Pinger {
   PingSession session_;
   std::vector<std::byte> message_;
   std::vector<std::byte> answer_;
-  Fd flow_;
+  std::unique_ptr<PingFlow> flow_;
   int dial_error_ = 0;
 };
 
 bool Pinger::dial() {
   // The name's dial_timeout bounds this wait; Ctrl-C ends it.
-  Result<Fd> flow = open_file(common_.path("names/" + options_.name + "/dial"), O_RDWR,
-                              [&] { return interrupts_.stop(); });
+  const auto stop = [&] { return interrupts_.stop(); };
+  Result<std::unique_ptr<PingFlow>> flow =
+      options_.mapped ? dial_mapped(common_.mount, options_.name, stop)
+                      : dial_file(common_.path("names/" + options_.name + "/dial"), stop);
   if (!flow) {
     dial_error_ = flow.error().error;
     return false;
@@ -95,7 +93,7 @@ Pinger::Step Pinger::send() {
   fill_payload(session_.next_sequence(), message_);
   const std::uint64_t begin_ns = now_ns();
   const Instant deadline = later(Clock::now(), micros_of(options_.wait_s));
-  while (write(flow_.get(), message_.data(), message_.size()) < 0) {
+  while (flow_->send(message_) < 0) {
     if (errno != EINTR) {
       failed(Deed::transfer, object(), errno);
       return Step::failed;
@@ -112,9 +110,8 @@ Pinger::Step Pinger::send() {
   return Step::go_on;
 }
 
-// One read, which may wait. EINTR is Step::go_on: the caller looks at its deadline.
-Pinger::Step Pinger::read_answer() {
-  const ssize_t bytes = read(flow_.get(), answer_.data(), answer_.size());
+// What receive() came to. EINTR is Step::go_on: the caller looks at its deadline.
+Pinger::Step Pinger::take_answer(ssize_t bytes) {
   const std::uint64_t end_ns = now_ns();
   if (bytes == 0) {
     complain(fmt::format("{} closed the flow; is its server `flowctl serve --echo`?", object()));
@@ -135,7 +132,7 @@ Pinger::Step Pinger::read_answer() {
 
 Pinger::Step Pinger::await_answer(Instant deadline) {
   while (session_.awaiting()) {
-    if (const Step step = read_answer(); step != Step::go_on) {
+    if (const Step step = take_answer(flow_->receive(answer_)); step != Step::go_on) {
       return step;
     }
     if (session_.awaiting() && (interrupts_.stop() || Clock::now() >= deadline)) {
@@ -153,13 +150,8 @@ Pinger::Step Pinger::rest_until(Instant next) {
     if (left.count() <= 0) {
       break;
     }
-    const timespec wait{.tv_sec = left.count() / 1'000'000'000,
-                        .tv_nsec = left.count() % 1'000'000'000};
-    pollfd poll{.fd = flow_.get(), .events = POLLIN, .revents = 0};
-    if (ppoll(&poll, 1, &wait, nullptr) > 0) {
-      if (const Step step = read_answer(); step != Step::go_on) {
-        return step;
-      }
+    if (const Step step = take_answer(flow_->receive_within(answer_, left)); step != Step::go_on) {
+      return step;
     }
   }
   return Step::go_on;
@@ -198,7 +190,12 @@ int Pinger::run() {
     return nobody ? kUnanswered : kBroken;
   }
   if (!common_.json) {
-    print_text(fmt::format("PING {}: {} bytes of data\n", options_.name, options_.size_bytes));
+    print_text(fmt::format("PING {}: {} bytes of data{}\n", options_.name, options_.size_bytes,
+                           options_.mapped && flow_->is_mapped() ? ", mapped" : ""));
+  }
+  if (options_.mapped && !flow_->is_mapped()) {
+    complain(fmt::format(
+        "{} cannot be mapped here and goes through files; `flowctl doctor` says why", object()));
   }
   const std::uint64_t begin_ns = now_ns();
   const Step end = ping_all();

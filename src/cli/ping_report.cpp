@@ -9,8 +9,6 @@
 namespace flowfs::cli {
 namespace {
 
-constexpr std::size_t kSequenceBytes = 8;
-
 double micros(std::uint64_t ns) { return static_cast<double>(ns) / 1e3; }
 
 double loss_percent(std::uint64_t transmitted, std::uint64_t answered) {
@@ -20,13 +18,6 @@ double loss_percent(std::uint64_t transmitted, std::uint64_t answered) {
 }
 
 }  // namespace
-
-void fill_payload(std::uint64_t sequence, std::span<std::byte> payload) {
-  for (std::size_t at = 0; at < payload.size(); ++at) {
-    payload[at] = at < kSequenceBytes ? static_cast<std::byte>(sequence >> (8 * at))
-                                      : static_cast<std::byte>(sequence + at);
-  }
-}
 
 void PingSession::sent(std::uint64_t now_ns) {
   waiting_.push_back({.sequence = ++transmitted_, .time_ns = now_ns});

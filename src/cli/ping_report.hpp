@@ -12,12 +12,9 @@
 #include <string_view>
 
 #include "cli/histogram.hpp"
+#include "cli/payload.hpp"
 
 namespace flowfs::cli {
-
-// The payload of message number `sequence`: the number (as many of its bytes as fit, little end
-// first), then a pattern that differs from message to message.
-void fill_payload(std::uint64_t sequence, std::span<std::byte> payload);
 
 // One answer.
 struct Reply {

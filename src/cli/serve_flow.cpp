@@ -82,10 +82,16 @@ ServedFlow::Outcome ServedFlow::receive() {
     sending_ = true;
     return Outcome::going_on;
   }
+  if (options_.numbered) {
+    traffic_.order.see(std::span(scratch_).first(length));
+  }
   return count_reached() ? Outcome::ended : Outcome::going_on;
 }
 
 ServedFlow::Outcome ServedFlow::send() {
+  if (options_.numbered && options_.role == ServeRole::source) {
+    put_sequence(traffic_.messages + 1, outgoing_);
+  }
   if (write(fd_.get(), outgoing_.data(), outgoing_.size()) < 0) {
     if (errno == EAGAIN || errno == EINTR) {
       blocked_ = errno == EAGAIN;

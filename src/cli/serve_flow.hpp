@@ -13,13 +13,9 @@
 
 #include "base/fd.hpp"
 #include "cli/commands.hpp"
+#include "cli/serve_report.hpp"
 
 namespace flowfs::cli {
-
-struct Traffic {
-  std::uint64_t messages = 0;
-  std::uint64_t bytes = 0;
-};
 
 class ServedFlow {
  public:
