@@ -15,6 +15,19 @@ constexpr std::uint64_t kHighBits = kLowBits << 7;
 // members apart; looking further for that costs more than meeting does.
 constexpr std::uint32_t kOwnShardReach = 16;
 
+// While it is searched for, a block is a BlockRef in one register: an optional of two numbers goes
+// through memory at each return, in pieces that the next load must wait for (a quarter of the
+// whole).
+constexpr std::uint64_t kNone = ~std::uint64_t{0};
+
+std::optional<BlockRef> unpack(std::uint64_t found) {
+  if (found == kNone) {
+    return std::nullopt;
+  }
+  return BlockRef{.block = static_cast<std::uint32_t>(found),
+                  .generation = static_cast<std::uint32_t>(found >> 32)};
+}
+
 // The high bit of each byte that is not 0.
 constexpr std::uint64_t nonzero_bytes(std::uint64_t eight) {
   return (((eight & ~kHighBits) + ~kHighBits) | eight) & kHighBits;
@@ -34,20 +47,19 @@ constexpr std::uint32_t last_eight(const PoolClass& its) {
 }
 
 // Runs `look` on every eight of the class, from `start` round to it, at most `most` of them, until
-// it returns a block.
+// it finds a block.
 template <typename F>
-std::optional<BlockRef> search(const PoolClass& its, std::uint32_t start, std::uint32_t most,
-                               F look) {
+std::uint64_t search(const PoolClass& its, std::uint32_t start, std::uint32_t most, F look) {
   const std::uint32_t first = first_eight(its);
   const std::uint32_t last = last_eight(its);
   std::uint32_t index = std::clamp(start, first, last);
   for (std::uint32_t looks = std::min(most, last - first + 1); looks > 0; --looks) {
-    if (const auto found = look(index)) {
+    if (const std::uint64_t found = look(index); found != kNone) {
       return found;
     }
     index = index == last ? first : index + 1;
   }
-  return std::nullopt;
+  return kNone;
 }
 
 }  // namespace
@@ -80,11 +92,11 @@ Slab::~Slab() {
 
 std::optional<BlockRef> Slab::try_allocate(unsigned class_index) {
   FLOWFS_CHECK(class_index < geometry_.classes().size());
-  auto found = search_own_shard(class_index);
-  if (!found) {
+  std::uint64_t found = search_own_shard(class_index);
+  if (found == kNone) {
     found = search_any_shard(class_index);
   }
-  return found ? found : search_words(class_index);
+  return unpack(found == kNone ? search_words(class_index) : found);
 }
 
 std::optional<BlockRef> Slab::allocate(unsigned class_index, Instant deadline) {
@@ -97,7 +109,7 @@ std::optional<BlockRef> Slab::allocate(unsigned class_index, Instant deadline) {
       return std::nullopt;
     }
     const std::uint32_t bell = words_.announce_waiter(class_index);
-    if (const auto found = search_words(class_index)) {
+    if (const auto found = unpack(search_words(class_index))) {
       return found;
     }
     words_.wait(class_index, bell, std::min(deadline, now + kLongestWait));
@@ -166,7 +178,7 @@ std::span<std::byte> Slab::bytes(BlockRef ref) const {
                        geometry_.classes()[*class_index].block_bytes);
 }
 
-std::optional<BlockRef> Slab::search_own_shard(unsigned class_index) {
+std::uint64_t Slab::search_own_shard(unsigned class_index) {
   const PoolClass& its = geometry_.classes()[class_index];
   const auto own = static_cast<std::uint8_t>(shard_ + 1);
   // relaxed: a place to begin, of whichever thread was here last.
@@ -176,7 +188,7 @@ std::optional<BlockRef> Slab::search_own_shard(unsigned class_index) {
   });
 }
 
-std::optional<BlockRef> Slab::search_any_shard(unsigned class_index) {
+std::uint64_t Slab::search_any_shard(unsigned class_index) {
   const PoolClass& its = geometry_.classes()[class_index];
   const std::uint32_t start = cursors_[class_index].index.load(std::memory_order_relaxed);
   return search(its, start, UINT32_MAX, [&](std::uint32_t index) {
@@ -185,8 +197,8 @@ std::optional<BlockRef> Slab::search_any_shard(unsigned class_index) {
 }
 
 // `candidates` has the high bit of each byte set whose hint is right.
-std::optional<BlockRef> Slab::take_hinted(unsigned class_index, std::uint32_t index,
-                                          std::uint64_t candidates) {
+std::uint64_t Slab::take_hinted(unsigned class_index, std::uint32_t index,
+                                std::uint64_t candidates) {
   const PoolClass& its = geometry_.classes()[class_index];
   for (; candidates != 0; candidates &= candidates - 1) {
     const std::uint32_t block =
@@ -194,38 +206,37 @@ std::optional<BlockRef> Slab::take_hinted(unsigned class_index, std::uint32_t in
     if (block - its.first_block >= its.blocks) {
       continue;  // of the class before or behind
     }
-    if (const auto taken = claim(block, words_.guess(block))) {
+    if (const std::uint64_t taken = claim(block, words_.guess(block)); taken != kNone) {
       // relaxed: only where to begin.
       cursors_[class_index].index.store(index, std::memory_order_relaxed);
       return taken;
     }
   }
-  return std::nullopt;
+  return kNone;
 }
 
 // The last resort, before "every block is taken" may be said.
-std::optional<BlockRef> Slab::search_words(unsigned class_index) {
+std::uint64_t Slab::search_words(unsigned class_index) {
   const PoolClass& its = geometry_.classes()[class_index];
   for (std::uint32_t i = 0; i < its.blocks; ++i) {
     const std::uint32_t block = its.first_block + i;
-    if (const auto taken = claim(block, words_.look(block))) {
+    if (const std::uint64_t taken = claim(block, words_.look(block)); taken != kNone) {
       return taken;
     }
   }
-  return std::nullopt;
+  return kNone;
 }
 
 // Makes the block this member's if it is free, and its hint what it should be either way.
-std::optional<BlockRef> Slab::claim(std::uint32_t block, OwnerWord word) {
+std::uint64_t Slab::claim(std::uint32_t block, OwnerWord word) {
   const OwnerWord mine = OwnerWord::held_by(self_, word.generation());
   if (!word.is_free() || !words_.change(block, word, mine)) {
     words_.hint(block, word);
-    return std::nullopt;
+    return kNone;
   }
   words_.hint(block, mine);
-  const BlockRef ref{.block = block, .generation = word.generation()};
-  show(ref);
-  return ref;
+  show({.block = block});
+  return block | std::uint64_t{word.generation()} << 32;
 }
 
 }  // namespace flowfs::pool

@@ -84,12 +84,12 @@ class Slab {
   struct alignas(64) Cursor {
     std::atomic<std::uint32_t> index{0};  // of eight hints
   };
-  std::optional<BlockRef> search_own_shard(unsigned class_index);
-  std::optional<BlockRef> search_any_shard(unsigned class_index);
-  std::optional<BlockRef> search_words(unsigned class_index);
-  std::optional<BlockRef> take_hinted(unsigned class_index, std::uint32_t index,
-                                      std::uint64_t candidates);
-  std::optional<BlockRef> claim(std::uint32_t block, OwnerWord word);
+  // What these find is packed (slab.cpp).
+  std::uint64_t search_own_shard(unsigned class_index);
+  std::uint64_t search_any_shard(unsigned class_index);
+  std::uint64_t search_words(unsigned class_index);
+  std::uint64_t take_hinted(unsigned class_index, std::uint32_t index, std::uint64_t candidates);
+  std::uint64_t claim(std::uint32_t block, OwnerWord word);
   bool receive(BlockRef ref, OwnerWord in_flight);
 
   PoolGeometry geometry_;

@@ -45,7 +45,7 @@ constexpr std::size_t kPairs = 2'000'000;
 // On a machine where two compare-and-swaps take 10 ns, 15 and 45 ns.
 constexpr double kCachedTarget = 1.5;
 constexpr double kUncachedTarget = 4.5;
-constexpr double kFlatTarget = 1.25;
+constexpr double kFlatTarget = 1.5;
 
 [[noreturn]] void die(const char* what) {
   std::fprintf(stderr, "pool_alloc: %s\n", what);

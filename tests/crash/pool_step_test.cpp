@@ -54,6 +54,7 @@ struct World {
   Segment survivor = Segment::create(lane_shape(), 2, kGeneration).value();
 
   [[nodiscard]] std::array<std::span<std::byte>, 3> parts() const {
+    pool::unpoison(pool.bytes());  // what is free is looked at too
     return {pool.bytes(), mortal.bytes(), survivor.bytes()};
   }
   [[nodiscard]] bool same_as(const World& other) const {

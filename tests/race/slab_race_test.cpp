@@ -291,12 +291,17 @@ TEST(SlabRace, loses_no_wake_up_of_those_who_wait_for_blocks) {
   std::printf("  %" PRIu64 " sleeps\n", slept);
 }
 
-// One thread at a time dies with its blocks, while others go on and the keeper sweeps.
+// One thread at a time dies with its blocks, while others go on and the keeper sweeps. The mortals
+// come and go on a mapping of their own: what a slab poisons, it poisons for all on its mapping.
 TEST(SlabRace, frees_what_the_dead_leave_behind_and_nothing_of_the_living) {
   Pool pool(pool_geometry({{64, 70}, {128, 33}}));
   const auto one = pool.join(0);
   const auto two = pool.join(1);
   std::atomic<bool> stop = false;
+  const auto& geometry = pool.memory.geometry();
+  const auto elsewhere =
+      Mapping::map(pool.memory.fd(), geometry.pool_bytes(), Mapping::Access::read_write);
+  ASSERT_TRUE(elsewhere);
   std::array<std::optional<std::uint64_t>, 2> allocated;
   std::thread first([&] { allocated[0] = churn(*one, 1, false, stop); });
   std::thread second([&] { allocated[1] = churn(*two, 2, true, stop); });
@@ -305,14 +310,14 @@ TEST(SlabRace, frees_what_the_dead_leave_behind_and_nothing_of_the_living) {
   Instant now = pool::test::kBegin;
   const Instant end = Clock::now() + hammer_time();
   while (Clock::now() < end) {
-    const auto mortal = pool.join(2);
+    Slab mortal(geometry, elsewhere->bytes(), pool.keeper.issue_holder().value(), 2);
     std::thread dies([&] {
       for (int i = 0; i < 10; ++i) {
-        left += mortal->try_allocate(static_cast<unsigned>(i % 2)) ? 1U : 0U;
+        left += mortal.try_allocate(static_cast<unsigned>(i % 2)) ? 1U : 0U;
       }
     });
     dies.join();
-    pool.keeper.retire(mortal->self(), now);
+    pool.keeper.retire(mortal.self(), now);
     now += pool::PoolKeeper::kQuarantine;
     freed += pool.keeper.sweep(now);
   }
