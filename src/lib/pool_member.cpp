@@ -13,6 +13,8 @@ namespace {
 
 using pool::PoolGeometry;
 
+constexpr Micros kBetweenComplaints{100'000};
+
 // The members of this process by pool file. Never destroyed, as the ends (fork.cpp).
 struct Members {
   std::mutex mutex;
@@ -130,18 +132,35 @@ std::optional<pool::BlockRef> PoolMember::allocate(std::size_t bytes) {
     return std::nullopt;
   }
   const std::lock_guard lock(mutex_);
-  return populate(*fitting) ? cache_.try_allocate(*fitting) : std::nullopt;
+  if (!populate(*fitting)) {
+    return std::nullopt;
+  }
+  const auto block = cache_.try_allocate(*fitting);
+  return block || !complain(*fitting) ? block : cache_.try_allocate(*fitting);
 }
 
 bool PoolMember::populate(unsigned class_index) {
   if ((populated_ >> class_index & 1U) == 0) {
-    const std::uint32_t wanted = class_index;
-    if (::ioctl(file_.get(), FLOWFS_IOC_POOL_CLASS, &wanted) != 0) {
+    if (!ask_for(class_index)) {
       return false;
     }
     populated_ |= 1U << class_index;
   }
   return true;
+}
+
+// Has the daemon look for blocks that were left behind; not for each loan while a pool is used up.
+bool PoolMember::complain(unsigned class_index) {
+  const Instant now = Clock::now();
+  if (now < next_complaint_) {
+    return false;
+  }
+  next_complaint_ = now + kBetweenComplaints;
+  return ask_for(class_index | FLOWFS_POOL_EXHAUSTED);
+}
+
+bool PoolMember::ask_for(std::uint32_t wanted) const {
+  return file_ && ::ioctl(file_.get(), FLOWFS_IOC_POOL_CLASS, &wanted) == 0;
 }
 
 void PoolMember::free(pool::BlockRef ref) {

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 
+#include "base/clock.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "pool/block_cache.hpp"
@@ -53,6 +54,8 @@ class PoolMember {
              const flowfs_pool_attach& answer);
   static Result<std::shared_ptr<PoolMember>> open(const std::string& path);
   bool populate(unsigned class_index);
+  bool complain(unsigned class_index);
+  [[nodiscard]] bool ask_for(std::uint32_t wanted) const;
 
   Fd file_;
   Mapping mapping_;
@@ -61,6 +64,7 @@ class PoolMember {
   std::mutex mutex_;  // of what follows
   pool::BlockCache cache_;
   std::uint32_t populated_;  // bit C: class C has memory
+  Instant next_complaint_{};
 };
 
 // A message in a block that this process holds.
