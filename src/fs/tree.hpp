@@ -65,7 +65,7 @@ class Tree {
   [[nodiscard]] std::uint64_t events_published() const { return events_.published(); }
 
  private:
-  struct Operations;  // operations.cpp: the functions of the table
+  struct Operations;  // operations.hpp
 
   [[nodiscard]] Folder& folder(Node node);
   // The node behind an id, if it still exists.
