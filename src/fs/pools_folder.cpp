@@ -20,7 +20,7 @@ Node node_of(const Pool& pool) { return {Kind::pool, std::to_underlying(pool.ser
 std::optional<PoolOwner> parse_owner(std::string_view name) {
   const auto uid = parse_number(name, 0, 0xfffffffe, false);
   const PoolOwner owner = uid ? PoolOwner{static_cast<uid_t>(*uid)} : PoolOwner{};
-  return name == to_string(owner) ? std::optional(owner) : std::nullopt;
+  return name == to_string(owner) ? std::optional<PoolOwner>(owner) : std::nullopt;
 }
 
 }  // namespace

@@ -40,6 +40,7 @@ constexpr std::string_view kReadme =
     "  cat events                       what happens, a line each, as it happens\n"
     "  cat metrics                      every counter, as Prometheus reads it\n"
     "  cat users/$(id -u)/usage         what is charged to you, limits beside it\n"
+    "  ls -l pools/shared               who exchanges blocks of memory with root\n"
     "\n"
     "One write is one message, one read returns at most one. poll, select and epoll\n"
     "work. flowfs(7) is the contract of every file; flowctl(1) is the tool: flowctl\n"

@@ -21,6 +21,9 @@ _FIELDS = ["version", "status_slot", "flow", "peer_flow", "generation", "peer_ge
            "bulk_bytes", "hot_offset", "hot_bytes", "inline_bytes", "mtu_bytes", "uid", "reserved"]
 _RECORD = struct.Struct("=IHHQ")
 _PADDING = 0x80000000
+_RECORD_BLOCK = 2
+_BLOCK = struct.Struct("=QIIII")
+_STATUS_BYTES, _STATUS_POOL = 128, 64
 _BELL, _SLEEP_DATA, _CURSORS = 128, 256, 384
 _SYS_FUTEX, _FUTEX_WAKE = 202, 1
 
@@ -42,6 +45,7 @@ class MappedEnd:
         self.folder = daemon.path("flows", str(wire.flow_id(fd)))
         self.tx_fd = track(os.open(os.path.join(self.folder, "tx"), os.O_RDWR))
         self.at = Attached(self.tx_fd)
+        self._status = daemon.path("users", str(self.at["uid"]), "status")
         # Tells the daemon whose closing ends the mode: ours, not that of a forked child's copy.
         os.close(os.dup(self.tx_fd))
         self.rx_fd = track(os.open(os.path.join(self.folder, "rx"), os.O_RDONLY))
@@ -56,19 +60,38 @@ class MappedEnd:
 
     def send(self, payload):
         """One inline record. The caller keeps within the ring: there is no flow control here."""
+        self._put(0, payload)
+
+    def send_block(self, serial, block, generation, offset, length):
+        """A record that names a message in a block of a pool."""
+        self._put(_RECORD_BLOCK, _BLOCK.pack(serial, block, generation, offset, length))
+
+    def _put(self, flags, payload):
         size = (_RECORD.size + len(payload) + 15) & ~15
         position = self.at["write_hot"]
         left = self.at["hot_bytes"] - position % self.at["hot_bytes"]
         assert len(payload) <= self.at["inline_bytes"] and size + 16 <= left, "too near the ring's end"
         struct.pack_into("=I", self.tx, self._place(position + size), 0)
         place = self._place(position)
-        struct.pack_into("=HHQ", self.tx, place + 4, 0, 0, self.at["write_sequence"])
+        struct.pack_into("=HHQ", self.tx, place + 4, flags, 0, self.at["write_sequence"])
         self.tx[place + 16:place + 16 + len(payload)] = payload
         struct.pack_into("=I", self.tx, place, len(payload) + 1)
         self.at["write_hot"] += size
         self.at["write_sequence"] += 1
         if self._word(self.rx, _SLEEP_DATA) & 1:
             self.ring()
+
+    def shared_pool(self):
+        """The serial of the pool that both ends have joined, as this end's slot tells; 0: none."""
+        fd = os.open(self._status, os.O_RDONLY)
+        try:
+            with mmap.mmap(fd, os.fstat(fd).st_size, mmap.MAP_SHARED, mmap.PROT_READ) as slots:
+                place = self.at["status_slot"] * _STATUS_BYTES
+                flow, = struct.unpack_from("=Q", slots, place)
+                assert flow == self.at["flow"], "the slot is this end's"
+                return struct.unpack_from("=Q", slots, place + _STATUS_POOL)[0]
+        finally:
+            os.close(fd)
 
     def ring(self):
         bell = ctypes.c_uint32.from_buffer(self.tx, _BELL)

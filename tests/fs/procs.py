@@ -53,7 +53,7 @@ class Child:
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
                 signal.signal(number, signal.SIG_DFL)
-            _close_all_but({0, 1, 2, writable, *keep})
+            close_all_but({0, 1, 2, writable, *keep})
             if umask is not None:
                 os.umask(umask)
             become(*identity)
@@ -161,7 +161,8 @@ def end_children():
     return stuck
 
 
-def _close_all_but(keep):
+def close_all_but(keep):
+    """Closes every descriptor of this process but those."""
     for entry in os.listdir("/proc/self/fd"):
         if int(entry) not in keep:
             try:

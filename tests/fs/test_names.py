@@ -28,18 +28,18 @@ def modes_below(path):
 
 def test_the_root_holds_what_the_contract_lists_and_nothing_of_later_steps(daemon):
     found = set(os.listdir(daemon.mount))
-    assert {"README", "version", "metrics", "events", "names", "flows", "users"} == found
+    assert {"README", "version", "metrics", "events", "names", "flows", "users", "pools"} == found
 
 
 @pytest.mark.parametrize("node, kind, mode", [
     ("README", stat.S_IFREG, 0o444), ("version", stat.S_IFREG, 0o444),
     ("metrics", stat.S_IFREG, 0o444), ("events", stat.S_IFREG, 0o444),
     ("names", stat.S_IFDIR, 0o1777), ("flows", stat.S_IFDIR, 0o555),
-    ("users", stat.S_IFDIR, 0o555), (".", stat.S_IFDIR, 0o755)])
+    ("users", stat.S_IFDIR, 0o555), ("pools", stat.S_IFDIR, 0o555), (".", stat.S_IFDIR, 0o755)])
 def test_a_root_node_has_its_kind_and_mode(daemon, node, kind, mode):
     found = os.stat(daemon.path(node))
     assert stat.S_IFMT(found.st_mode) == kind
-    if node in ("names", "flows", "users", "README", "version"):
+    if node in ("names", "flows", "users", "pools", "README", "version"):
         assert stat.S_IMODE(found.st_mode) == mode
     assert (found.st_uid, found.st_gid) == (0, 0)
 
