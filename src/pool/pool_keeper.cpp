@@ -21,10 +21,10 @@ constexpr int kMostAttempts = 16;
 
 PoolKeeper::PoolKeeper(const PoolGeometry& geometry, std::span<std::byte> pool,
                        std::uint64_t serial, std::uint32_t first)
-    : pool_(pool),
+    : slab_(geometry, pool, Holder{kDaemon}, 0),
+      pool_(pool),
       serial_(serial),
       words_(geometry, pool),
-      slab_(geometry, pool, Holder{kDaemon}, 0),
       next_(first) {
   FLOWFS_CHECK(first >= kFirst && first <= FLOWFS_HOLDER_MOST);
 }

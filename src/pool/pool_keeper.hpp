@@ -97,13 +97,13 @@ class PoolKeeper {
   bool settle(std::uint32_t block, Instant now, std::uint32_t& freed);
   void forget(Instant now);
 
+  Slab slab_;  // the daemon as a member
   std::span<std::byte> pool_;
   std::uint64_t serial_;
   OwnerWords words_;
-  Slab slab_;  // the daemon as a member
-  std::uint32_t next_;
   std::unordered_map<std::uint32_t, Number> numbers_;
   Instant due_ = kNever;  // the first `until`
+  std::uint32_t next_;
   bool faulted_ = false;
 };
 

@@ -43,6 +43,23 @@ TEST(Futex, wakes_a_sleeper) {
   EXPECT_EQ(outcome, FutexOutcome::woken);
 }
 
+TEST(Futex, wakes_only_those_whose_mask_it_shares) {
+  FutexWord word{0};
+  std::thread other([&] { static_cast<void>(futex_wait(&word, 0, kNever, 2)); });
+  FutexOutcome outcome = FutexOutcome::timed_out;
+  std::thread meant([&] { outcome = futex_wait(&word, 0, kNever, 1); });
+  while (futex_wake(&word, 1, 1) == 0) {
+    std::this_thread::yield();
+  }
+  meant.join();
+  EXPECT_EQ(outcome, FutexOutcome::woken);
+  EXPECT_EQ(futex_wake(&word, 1, 4), 0);
+  while (futex_wake(&word, 1, 2) == 0) {
+    std::this_thread::yield();
+  }
+  other.join();
+}
+
 TEST(Futex, wakes_another_process) {
   const auto fd = make_sealed_memfd("futex", 4096, 4096);
   ASSERT_TRUE(fd);

@@ -12,7 +12,6 @@
 namespace flowfs::pool {
 namespace {
 
-using test::kSerial;
 using test::Pool;
 
 constexpr LaneNumber kLane{77};
@@ -208,6 +207,28 @@ TEST(Slab, forgets_a_waiter_that_is_no_more) {
   EXPECT_TRUE(one->is_wanted(0));
   ASSERT_TRUE(one->free(*ref));
   EXPECT_FALSE(one->is_wanted(0));
+}
+
+TEST(Slab, poisons_what_this_process_must_not_touch) {
+#ifdef FLOWFS_POISONS
+  Pool pool;
+  const auto one = pool.join();
+  const auto is_poisoned = [&](BlockRef ref) {
+    return __asan_address_is_poisoned(one->bytes(ref).data()) != 0;
+  };
+  const auto ref = one->try_allocate(0);
+  ASSERT_TRUE(ref);
+  EXPECT_FALSE(is_poisoned(*ref));
+  EXPECT_TRUE(is_poisoned({.block = ref->block + 1}));  // never used
+  const auto sent = one->hand_over(*ref, kLane);
+  EXPECT_TRUE(is_poisoned(*ref));
+  ASSERT_TRUE(sent && one->take(*sent));
+  EXPECT_FALSE(is_poisoned(*sent));
+  ASSERT_TRUE(one->free(*sent));
+  EXPECT_TRUE(is_poisoned(*sent));
+#else
+  GTEST_SKIP() << "nothing is poisoned without AddressSanitizer";
+#endif
 }
 
 }  // namespace
