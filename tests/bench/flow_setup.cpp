@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// flow_setup MOUNT [ROUNDS [SCALE]]: what it costs to set up a flow through files, from the open of
-// dial to the first byte at the other end, beside a single FUSE request; and whether that grows
+// flow_setup MOUNT [ROUNDS [SCALE]]: what it costs to set up a flow, through files and mapped, from
+// the dial to the first byte at the other end, beside a single FUSE request; and whether that grows
 // with the flows there are. Prints a JSON list of results.
 //
-// Both ends are in this process: what is measured is the daemon's work and the four calls, not the
-// time to wake somebody. The server's end is opened before and waits.
+// Both ends are in this process: what is measured is the daemon's work and the calls, not the time
+// to wake somebody. The server's end is opened before and waits; where it is mapped, that both ends
+// map is part of it.
 #include <fcntl.h>
+#include <flowfs/flowfs.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,16 +16,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <iostream>
 #include <span>
 #include <string>
 #include <thread>
 
-#include "measure.hpp"
-#include "pairs.hpp"
+#include "suite.hpp"
 
 namespace {
 
+using flowfs::bench::Arguments;
+using flowfs::bench::BenchName;
+using flowfs::bench::die;
 using flowfs::bench::percentile;
 using flowfs::bench::Placement;
 using flowfs::bench::Result;
@@ -34,16 +36,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kFlows = 10'000;
 constexpr std::size_t kCompared = 100;  // the first so many against the last
 constexpr std::size_t kRequests = 2'000;
-
-[[noreturn]] void die(const char* what) {
-  std::perror(what);
-  std::exit(1);
-}
-
-std::size_t number(int argc, char** argv, int at, std::size_t otherwise) {
-  const long value = at < argc ? std::atol(argv[at]) : 0;
-  return value > 0 ? static_cast<std::size_t>(value) : otherwise;
-}
+constexpr std::int64_t kPatienceUs = 10'000'000;
 
 // How many of `flows` this process may have descriptors for, once the limit is as high as it goes.
 std::size_t as_many_as_allowed(std::size_t flows) {
@@ -91,6 +84,13 @@ double set_up(const std::string& directory, std::vector<int>& fds) {
   return taken.count();
 }
 
+// close() does not wait for the daemon: what is measured next must not pay for it.
+void wait_until_closed(const std::string& directory) {
+  while (!std::filesystem::is_empty(directory + "/../../flows")) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 // How long each of `count` flows took, all alive at the end.
 std::vector<double> set_up_many(const std::string& directory, std::size_t count) {
   std::vector<int> fds;
@@ -103,10 +103,36 @@ std::vector<double> set_up_many(const std::string& directory, std::size_t count)
   for (const int fd : fds) {
     close(fd);
   }
-  // close() does not wait for the daemon: what is measured next must not pay for it.
-  while (!std::filesystem::is_empty(directory + "/../../flows")) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  wait_until_closed(directory);
+  return times;
+}
+
+// The same for flows whose ends map each other's memory.
+std::vector<double> set_up_mapped(const Arguments& arguments, const BenchName& name,
+                                  std::size_t count) {
+  const char* const mount = arguments.mount.c_str();
+  const char* const flow = name.name().c_str();
+  std::vector<flowfs_handle*> ends;
+  std::vector<double> times;
+  std::byte byte{};
+  while (times.size() < count) {
+    flowfs_handle* const server = flowfs_accept(mount, flow, 0, 0);
+    if (server == nullptr) {
+      die("flowfs_accept");
+    }
+    const auto start = Clock::now();
+    flowfs_handle* const client = flowfs_dial(mount, flow, 0, kPatienceUs);
+    if (client == nullptr || flowfs_send(client, &byte, 1, kPatienceUs) != 0 ||
+        flowfs_recv(server, &byte, 1, kPatienceUs) != 1) {
+      die("the first byte");
+    }
+    times.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
+    ends.insert(ends.end(), {client, server});
   }
+  for (flowfs_handle* const end : ends) {
+    flowfs_close(end);
+  }
+  wait_until_closed(name.folder());
   return times;
 }
 
@@ -117,29 +143,26 @@ double median_of(std::span<const double> times) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    std::cerr << "usage: flow_setup MOUNT [ROUNDS [SCALE]]\n";
-    return 2;
-  }
-  const std::string directory = std::string(argv[1]) + "/names/bench-" + std::to_string(getpid());
-  const std::size_t rounds = number(argc, argv, 2, 7);
-  const std::size_t scale = number(argc, argv, 3, 1);
-  const std::size_t flows = as_many_as_allowed(std::max(kFlows / scale, 2 * kCompared));
-  if (mkdir(directory.c_str(), 0700) != 0) {
-    die(directory.c_str());
-  }
+  const Arguments arguments = flowfs::bench::parse(argc, argv);
+  const BenchName name(arguments.mount);
+  const std::string& directory = name.folder();
+  const std::size_t flows = as_many_as_allowed(std::max(kFlows / arguments.scale, 2 * kCompared));
   set_up_many(directory, kCompared);  // what is allocated once
+  set_up_mapped(arguments, name, kCompared);
   Series first;
   Series last;
+  Series mapped;
   Series request;
-  for (std::size_t i = 0; i < rounds; ++i) {
+  for (std::size_t i = 0; i < arguments.rounds; ++i) {
     const std::vector<double> times = set_up_many(directory, flows);
     first.values.push_back(median_of(std::span(times).first(kCompared)));
     last.values.push_back(median_of(std::span(times).last(kCompared)));
-    const auto asked =
-        flowfs::bench::requests(directory + "/backlog", Placement::free, kRequests / scale + 10);
+    mapped.values.push_back(median_of(set_up_mapped(arguments, name, kCompared)));
+    const auto asked = flowfs::bench::requests(directory + "/backlog", Placement::free,
+                                               kRequests / arguments.scale + 10);
     request.values.push_back(percentile(asked, 0.5));
   }
+  flowfs::bench::Suite suite(arguments.rounds, arguments.scale);
   Result result{.name = "flow_setup",
                 .placement = Placement::free,
                 .bytes = 1,
@@ -148,13 +171,18 @@ int main(int argc, char** argv) {
                 .peer = "fuse_request",
                 .theirs = request,
                 .target = 15};
-  nlohmann::ordered_json results = nlohmann::ordered_json::array({to_json(result)});
+  suite.add(result);
+  result.name = "flow_setup_mapped";
+  result.ours = mapped;
+  result.target = 30;
+  suite.add(result);
+  result.name = "flow_setup";
   result.metric = "first_byte_last_100_p50_us";
   result.ours = last;
   result.peer = "first_100_flows";
   result.theirs = first;
   result.target = 1.5;
-  results.push_back(to_json(result));
-  std::cout << results.dump(1) << '\n';
-  return rmdir(directory.c_str()) == 0 ? 0 : 1;
+  suite.add(result);
+  suite.print();
+  return 0;
 }

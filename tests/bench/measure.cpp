@@ -75,24 +75,37 @@ double Series::spread() const {
 }
 
 nlohmann::ordered_json to_json(const Result& result) {
+  using nlohmann::ordered_json;
+  const bool alone = result.peer.empty();
   const double peer = result.theirs.median();
   const double ratio = peer == 0 ? 0 : result.ours.median() / peer;
-  nlohmann::ordered_json line{{"name", result.name},
-                              {"mode", to_string(result.placement)},
-                              {"bytes", result.bytes},
-                              {"metric", result.metric},
-                              {"value", rounded(result.ours.median())},
-                              {"spread", rounded(result.ours.spread())},
-                              {"peer", result.peer},
-                              {"peer_value", rounded(peer)},
-                              {"peer_spread", rounded(result.theirs.spread())},
-                              {"ratio", rounded(ratio)},
-                              {"target", nullptr},
-                              {"met", nullptr}};
+  ordered_json line{
+      {"name", result.name},
+      {"mode", to_string(result.placement)},
+      {"bytes", result.bytes},
+      {"metric", result.metric},
+      {"value", rounded(result.ours.median())},
+      {"spread", rounded(result.ours.spread())},
+      {"peer", alone ? ordered_json() : ordered_json(result.peer)},
+      {"peer_value", alone ? ordered_json() : ordered_json(rounded(peer))},
+      {"peer_spread", alone ? ordered_json() : ordered_json(rounded(result.theirs.spread()))},
+      {"ratio", alone ? ordered_json() : ordered_json(rounded(ratio))},
+      {"target", nullptr},
+      {"met", nullptr}};
   if (result.target) {
+    const double judged = alone ? result.ours.median() : ratio;
     line["target"] = *result.target;
-    line["met"] = result.at_most ? ratio <= *result.target : ratio >= *result.target;
+    line["met"] = result.at_most ? judged <= *result.target : judged >= *result.target;
   }
+  return line;
+}
+
+nlohmann::ordered_json skipped(const Result& result, const std::string& why) {
+  nlohmann::ordered_json line = to_json(result);
+  for (const char* key : {"value", "spread", "peer_value", "peer_spread", "ratio", "met"}) {
+    line[key] = nullptr;
+  }
+  line["skipped"] = why;
   return line;
 }
 

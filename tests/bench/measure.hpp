@@ -40,13 +40,16 @@ struct Result {
   Placement placement = Placement::free;
   std::size_t bytes = 0;
   std::string metric;  // rtt_p50_us, rtt_p99_us, msgs_per_s, bytes_per_s, request_us
-  Series ours;
-  std::string peer;
-  Series theirs;
+  Series ours = {};
+  std::string peer = {};  // empty: none, and the target is of the value itself
+  Series theirs = {};
   std::optional<double> target = std::nullopt;  // of the ratio ours / theirs
   bool at_most = true;                          // the target is a bound above, or below
 };
 
 nlohmann::ordered_json to_json(const Result& result);
+
+// The line of what could not be measured: no values, and why.
+nlohmann::ordered_json skipped(const Result& result, const std::string& why);
 
 }  // namespace flowfs::bench

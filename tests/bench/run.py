@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Runs the benchmarks against a private daemon and keeps their results: run.py OUTPUT [ROUNDS [SCALE]]."""
+"""Runs the benchmarks against private daemons: run.py FOLDER [ROUNDS [SCALE]].
+
+Leaves results.json and index.html in FOLDER and prints a table. What a benchmark says on standard
+error goes to FOLDER/log.
+"""
 
 import json
 import os
@@ -7,37 +11,51 @@ import subprocess
 import sys
 
 import harness
+import page
 
-PROGRAMS = ["file_mode", "flow_setup", "pool_alloc"]
+PROGRAMS = ["file_mode", "mapped_mode", "flow_setup", "idle_flows", "pool_alloc"]
 
 
-def measure(program, numbers):
+def measure(program, numbers, log):
     daemon = harness.Daemon()
     try:
         daemon.start()
+        environment = {**os.environ, "FLOWFS_DAEMON_PID": str(daemon.process.pid)}
         done = subprocess.run([harness.program(program), daemon.mount, *numbers], check=True,
-                              stdout=subprocess.PIPE, text=True)
+                              stdout=subprocess.PIPE, stderr=log, env=environment, text=True)
         daemon.stop()
     finally:
         daemon.clean()
     return json.loads(done.stdout)
 
 
+def row(line):
+    """A line of the table."""
+    if "skipped" in line:
+        return f"skipped: {line['name']} beside {line['peer']}, {line['mode']}: {line['skipped']}"
+    target = ""
+    if line["target"] is not None:
+        target = f"{line['target']:g} {'met' if line['met'] else 'MISSED'}"
+    ratio = "" if line["ratio"] is None else f"{line['ratio']:.3f}"
+    return (f"{line['name']:18} {line['mode']:4} {line['bytes']:7} {line['metric']:26} "
+            f"{line['value']:14.1f} {line['spread']:7.2f}  {line['peer'] or '':20} {ratio:>8}  {target}")
+
+
 def main():
-    output, *numbers = sys.argv[1:]
-    results = [line for program in PROGRAMS for line in measure(program, numbers)]
-    os.makedirs(os.path.dirname(output), exist_ok=True)
-    with open(output, "w", encoding="utf-8") as file:
+    folder, *numbers = sys.argv[1:]
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "log"), "w", encoding="utf-8") as log:
+        results = [line for program in PROGRAMS for line in measure(program, numbers, log)]
+    with open(os.path.join(folder, "results.json"), "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
         file.write("\n")
-    print(f"{'name':10} {'mode':5} {'bytes':>7} {'metric':26} {'value':>14} {'spread':>7}  "
-          f"{'peer':18} {'ratio':>8}  target")
+    with open(os.path.join(folder, "index.html"), "w", encoding="utf-8") as file:
+        file.write(page.render(results))
+    print(f"{'name':18} {'mode':4} {'bytes':>7} {'metric':26} {'value':>14} {'spread':>7}  "
+          f"{'peer':20} {'ratio':>8}  target")
     for line in results:
-        met = "met" if line["met"] else "MISSED"
-        target = "" if line["target"] is None else f"{line['target']:.2f} {met}"
-        print(f"{line['name']:10} {line['mode']:5} {line['bytes']:7} {line['metric']:26} "
-              f"{line['value']:14.1f} {line['spread']:7.2f}  {line['peer']:18} "
-              f"{line['ratio']:8.3f}  {target}")
+        print(row(line))
 
 
-main()
+if __name__ == "__main__":
+    main()
