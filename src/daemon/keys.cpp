@@ -75,7 +75,11 @@ std::optional<fs::PoolSizes> parse_sizes(std::string_view text) {
     at = rest;
     return error == std::errc{};
   };
-  const auto character = [&at, end](char wanted) { return at != end && *at++ == wanted; };
+  const auto character = [&at, end](char wanted) {
+    const bool there = at != end && *at == wanted;
+    at += there ? 1 : 0;
+    return there;
+  };
   do {
     pool::PoolGeometry::Size& size = sizes.emplace_back();
     if (!number(size.block_bytes) || !character(':') || !number(size.blocks)) {

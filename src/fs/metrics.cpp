@@ -91,7 +91,7 @@ void add_pools(MetricsText& text, const Pools& pools) {
   for (Pool* pool : pools.with_memory()) {
     const auto classes = pool->geometry.classes();
     for (unsigned i = 0; i < classes.size(); ++i) {
-      const pool::PoolKeeper::Census census = pool->store->keeper.census(i);
+      const pool::PoolKeeper::Census census = pool->store->keeper->census(i);
       const std::pair<std::string_view, std::uint32_t> states[] = {
           {"free", census.free}, {"held", census.held}, {"in_flight", census.in_flight}};
       for (const auto& [state, count] : states) {

@@ -19,6 +19,13 @@ std::uint64_t first_serial() {
   return (static_cast<std::uint64_t>(wall_clock_now().tv_sec) & kSecondsBits) << 16;
 }
 
+// Options come from a configuration that has been checked.
+pool::PoolGeometry lay_out(const PoolSizes& sizes, const PoolOptions& options) {
+  const auto geometry = pool::PoolGeometry::plan(sizes, static_cast<unsigned>(options.shards));
+  FLOWFS_CHECK(geometry.has_value());
+  return *geometry;
+}
+
 }  // namespace
 
 std::string to_string(PoolOwner owner) { return owner ? std::to_string(*owner) : "shared"; }
@@ -49,10 +56,18 @@ void PoolUse::reset() {
 Pools::Pools(Loop& loop, registry::Users& users, Backings& backings)
     : users_(users),
       backings_(backings),
+      shared_geometry_(lay_out(options_.shared, options_)),
+      personal_geometry_(lay_out(options_.personal, options_)),
       next_serial_(first_serial()),
       timer_(loop.timer([this] { tick(); })) {}
 
 Pools::~Pools() { prefaulted_.reset(); }
+
+void Pools::configure(const PoolOptions& options) {
+  options_ = options;
+  shared_geometry_ = lay_out(options.shared, options);
+  personal_geometry_ = lay_out(options.personal, options);
+}
 
 Pool* Pools::find(PoolOwner owner) const {
   const auto it = by_owner_.find(owner);
@@ -72,28 +87,23 @@ Pool* Pools::personal_from(std::uint64_t first) const {
   return it == by_owner_.end() ? nullptr : it->second;
 }
 
-Result<Pool*> Pools::find_or_make(PoolOwner owner) {
+Pool& Pools::find_or_make(PoolOwner owner) {
   if (Pool* found = find(owner); found != nullptr) {
     if (found->users == 0) {
       unused(*found);  // it lingers from now
     }
-    return found;
-  }
-  const auto geometry = pool::PoolGeometry::plan(owner ? options_.personal : options_.shared,
-                                                 static_cast<unsigned>(options_.shards));
-  if (!geometry) {
-    return std::unexpected(geometry.error());
+    return *found;
   }
   const PoolSerial serial{next_serial_++};
   auto made = std::make_unique<Pool>(Pool{.serial = serial,
                                           .owner = owner,
-                                          .geometry = *geometry,
+                                          .geometry = owner ? personal_geometry_ : shared_geometry_,
                                           .born = wall_clock_now(),
                                           .store = {}});
   Pool& pool = *pools_.emplace(serial, std::move(made)).first->second;
   by_owner_.emplace(owner, &pool);
   unused(pool);
-  return &pool;
+  return pool;
 }
 
 Result<PoolUse> Pools::open(Pool& pool) {
@@ -188,14 +198,13 @@ void Pools::prefault() {
   if (!options_.prefault || prefaulted_) {
     return;
   }
-  const auto shared = find_or_make(std::nullopt);
-  const Status made = shared ? make_store(**shared) : std::unexpected(shared.error());
-  if (!made) {
+  Pool& shared = find_or_make(std::nullopt);
+  if (const Status made = make_store(shared); !made) {
     log::warning("the shared pool is not there from the start: error=\"{}\"",
                  made.error().message());
     return;
   }
-  prefaulted_.emplace(*this, **shared);
+  prefaulted_.emplace(*this, shared);
 }
 
 // --- keeping
@@ -209,7 +218,7 @@ void Pools::exhausted(Pool& pool) {
 }
 
 void Pools::tidy(Pool& pool) {
-  if (pool.store->keeper.faulted() && !pool.given_up) {
+  if (pool.store->keeper->faulted() && !pool.given_up) {
     give_up(pool);
   }
   arm_by(Clock::now() + pool::PoolKeeper::kQuarantine);
@@ -218,7 +227,7 @@ void Pools::tidy(Pool& pool) {
 void Pools::sweep(Pool& pool, Instant now) {
   pool.swept = now;
   ++counters_.sweeps;
-  counters_.reclaimed += pool.store->keeper.sweep(now);
+  counters_.reclaimed += pool.store->keeper->sweep(now);
 }
 
 // A member took memory away that could not be replaced. Where the daemon looked there are private
@@ -256,7 +265,7 @@ Instant Pools::due(const Pool& pool) {
   if (pool.users == 0) {
     return pool.unused_since + kLinger;
   }
-  return pool.store && !pool.given_up ? std::max(pool.store->keeper.due(), pool.swept + kBreath)
+  return pool.store && !pool.given_up ? std::max(pool.store->keeper->due(), pool.swept + kBreath)
                                       : kNever;
 }
 
@@ -272,7 +281,7 @@ void Pools::tick() {
       continue;
     }
     sweep(*pool, now);
-    if (pool->store->keeper.faulted()) {
+    if (pool->store->keeper->faulted()) {
       give_up(*pool);
     }
   }

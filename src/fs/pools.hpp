@@ -47,12 +47,13 @@ struct PoolStore {
   PoolStore(pool::PoolMemory made, registry::Charge charge)
       : table(std::move(charge)),
         memory(std::move(made)),
-        keeper(memory.geometry(), memory.bytes(), memory.serial()) {}
+        keeper(std::make_unique<pool::PoolKeeper>(memory.geometry(), memory.bytes(),
+                                                  memory.serial())) {}
 
   registry::Charge table;                        // header, words and hints
   std::map<unsigned, registry::Charge> classes;  // of the blocks that are there
   pool::PoolMemory memory;
-  pool::PoolKeeper keeper;
+  std::unique_ptr<pool::PoolKeeper> keeper;
   Backing backing;
 };
 
@@ -82,7 +83,7 @@ class PoolUse {
   [[nodiscard]] Pools& pools() const { return *pools_; }
   [[nodiscard]] Pool& operator*() const { return *pool_; }
   [[nodiscard]] Pool* operator->() const { return pool_; }
-  [[nodiscard]] pool::PoolKeeper& keeper() const { return pool_->store->keeper; }
+  [[nodiscard]] pool::PoolKeeper& keeper() const { return *pool_->store->keeper; }
 
  private:
   void reset();
@@ -100,14 +101,14 @@ class Pools {
   Pools(const Pools&) = delete;
   Pools& operator=(const Pools&) = delete;
 
-  // For pools that are made from now on.
-  void configure(const PoolOptions& options) { options_ = options; }
+  // For pools that are made from now on. The sizes and shards can be laid out.
+  void configure(const PoolOptions& options);
   // Makes the shared pool and keeps it, where the configuration wants it from the start.
   void prefault();
   [[nodiscard]] std::optional<gid_t> group() const { return options_.group; }
 
-  // The pool of an owner now, or a new one. Errors: EINVAL a configuration that cannot be laid out.
-  Result<Pool*> find_or_make(PoolOwner owner);
+  // The pool of an owner now, or a new one.
+  Pool& find_or_make(PoolOwner owner);
   [[nodiscard]] Pool* find(PoolOwner owner) const;
   [[nodiscard]] Pool* find(PoolSerial serial) const;
   // The first personal pool of `first` or a greater uid.
@@ -153,6 +154,8 @@ class Pools {
   registry::Users& users_;
   Backings& backings_;
   PoolOptions options_;
+  pool::PoolGeometry shared_geometry_;
+  pool::PoolGeometry personal_geometry_;
   std::unordered_map<PoolSerial, std::unique_ptr<Pool>> pools_;
   std::map<PoolOwner, Pool*> by_owner_;
   std::uint64_t next_serial_;

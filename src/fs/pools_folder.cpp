@@ -62,11 +62,11 @@ std::uint64_t PoolsFolder::mapped_size(Node node) const {
 }
 
 // The shared pool is there for whoever may see it, a user's own once root or that user looks for
-// it. Where it cannot be made there is none.
+// it.
 void PoolsFolder::prepare(Node /*directory*/, std::string_view name, uid_t by) {
   const auto owner = parse_owner(name);
   if (owner && (!owner->has_value() || by == 0 || by == **owner)) {
-    static_cast<void>(pools_.find_or_make(*owner));
+    pools_.find_or_make(*owner);
   }
 }
 
@@ -79,10 +79,8 @@ std::optional<Node> PoolsFolder::child(Node /*directory*/, std::string_view name
 // The shared pool first, then those of users by uid, which is one less than the cookie.
 std::optional<Entry> PoolsFolder::child_from(Node /*directory*/, std::uint64_t cookie) {
   if (cookie == 0) {
-    if (const auto shared = pools_.find_or_make({})) {
-      return Entry{{to_string(PoolOwner{}), node_of(**shared)}, 1};
-    }
-    cookie = 1;
+    const Pool& shared = pools_.find_or_make({});
+    return Entry{{to_string(shared.owner), node_of(shared)}, 1};
   }
   const Pool* pool = pools_.personal_from(cookie - 1);
   if (pool == nullptr) {

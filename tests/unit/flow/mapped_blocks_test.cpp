@@ -20,7 +20,6 @@ using test::kClient;
 using test::kServer;
 using test::Program;
 using test::read;
-using test::write;
 
 constexpr std::uint64_t kPool = 77;
 
