@@ -10,6 +10,7 @@
 #include "cli/command.hpp"
 #include "cli/lib_flow.hpp"
 #include "cli/perf_report.hpp"
+#include "cli/top_view.hpp"
 
 namespace flowfs::cli {
 
@@ -26,6 +27,14 @@ struct WatchOptions {
   std::uint64_t count = 0;  // events to show before it ends; 0: for ever
 };
 int run_watch(const Common& common, const WatchOptions& options);
+
+struct TopOptions {
+  double delay_s = 2;
+  std::uint64_t count = 0;  // samples to print before it ends; 0: for ever
+  TopSort sort = TopSort::bytes;
+  bool batch = false;
+};
+int run_top(const Common& common, const TopOptions& options);
 
 struct PingOptions {
   std::string name;

@@ -16,6 +16,7 @@ struct Arguments {
   std::string mount;
   int descriptor = 0;
   WatchOptions watch;
+  TopOptions top;
   PingOptions ping;
   PerfOptions perf;
   ServeOptions serve;
@@ -49,6 +50,25 @@ void add_watch(CLI::App& app, Arguments& arguments) {
       ->type_name("GLOB");
   watch->add_option("-n,--count", arguments.watch.count, "End after so many events")
       ->type_name("N");
+}
+
+void add_top(CLI::App& app, Arguments& arguments) {
+  TopOptions& options = arguments.top;
+  CLI::App* const top =
+      add_command(app, arguments, "top", "Show flows, names, users and pools as they change");
+  top->add_flag("-b,--batch", options.batch, "Print tables, for a file or a pipe");
+  top->add_option("-n,--count", options.count, "End after so many tables")->type_name("N");
+  top->add_option("-d,--delay", options.delay_s, "Seconds from one look to the next (2)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.01, 86400.0));
+  const std::map<std::string, TopSort> keys{{"id", TopSort::id},
+                                            {"messages", TopSort::messages},
+                                            {"bytes", TopSort::bytes},
+                                            {"name", TopSort::name}};
+  top->add_option("--sort", options.sort, "Order of flows: id, messages, bytes (default), name")
+      ->type_name("KEY")
+      ->transform(CLI::Transformer(keys))
+      ->transform(CLI::IsMember(keys));
 }
 
 void add_ping(CLI::App& app, Arguments& arguments) {
@@ -182,6 +202,7 @@ int run(int count, char** words) {
       ->check(CLI::NonNegativeNumber);
   const CLI::App* const doctor =
       add_command(app, arguments, "doctor", "Say what is in use, what is missing, how to get it");
+  add_top(app, arguments);
   add_serve(app, arguments);
   add_ping(app, arguments);
   add_perf(app, arguments);
@@ -201,6 +222,9 @@ int run(int count, char** words) {
   }
   if (app.got_subcommand(doctor)) {
     return run_doctor(common);
+  }
+  if (app.got_subcommand("top")) {
+    return run_top(common, arguments.top);
   }
   if (app.got_subcommand("serve")) {
     return settle_serve(arguments) ? run_serve(common, arguments.serve) : kUsage;

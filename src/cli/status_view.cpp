@@ -33,15 +33,6 @@ std::string both_ways(const KeyValues& stats, std::string_view what) {
                      number_or_dash(stats, fmt::format("{}_from_peer", what)));
 }
 
-std::string heading(std::string_view what, std::size_t shown, std::uint64_t hidden,
-                    std::string_view why) {
-  std::string text = fmt::format("{} ({}", what, shown);
-  if (hidden > 0) {
-    text += fmt::format("; {} {}", hidden, why);
-  }
-  return text + ")\n";
-}
-
 // The value where it is a limit that has a number: 1048576 is 1048.6k; `max` stays.
 std::string short_value(std::string_view value) {
   const auto number = parse_number(value);
@@ -105,6 +96,37 @@ std::string upper(std::string text) {
   return text;
 }
 
+nlohmann::ordered_json name_as_json(const NameStatus& name) {
+  nlohmann::ordered_json object;
+  object["name"] = name.name;
+  object["owner"] = name.owner;
+  if (!name.alias_of.empty()) {
+    object["alias_of"] = name.alias_of;
+    return object;
+  }
+  object["readable"] = name.open;
+  if (name.open) {
+    object["dial_mode"] = fmt::format("{:04o}", name.dial_mode & 07777U);
+    object["dial_acl"] = name.dial_acl;
+    object["waiting_servers"] = name.waiting_servers;
+    object["waiting_clients"] = name.waiting_clients;
+    object["backlog"] = value_as_json(name.backlog);
+    object["stats"] = values_as_json(name.stats);
+  }
+  return object;
+}
+
+}  // namespace
+
+std::string heading(std::string_view what, std::size_t shown, std::uint64_t hidden,
+                    std::string_view why) {
+  std::string text = fmt::format("{} ({}", what, shown);
+  if (hidden > 0) {
+    text += fmt::format("; {} {}", hidden, why);
+  }
+  return text + ")\n";
+}
+
 std::string render_users(const Snapshot& snapshot, std::size_t width) {
   std::vector<Column> columns{{"USER", Align::left, true}};
   if (!snapshot.users.empty()) {
@@ -133,28 +155,6 @@ nlohmann::ordered_json values_as_json(const KeyValues& values) {
   }
   return object;
 }
-
-nlohmann::ordered_json name_as_json(const NameStatus& name) {
-  nlohmann::ordered_json object;
-  object["name"] = name.name;
-  object["owner"] = name.owner;
-  if (!name.alias_of.empty()) {
-    object["alias_of"] = name.alias_of;
-    return object;
-  }
-  object["readable"] = name.open;
-  if (name.open) {
-    object["dial_mode"] = fmt::format("{:04o}", name.dial_mode & 07777U);
-    object["dial_acl"] = name.dial_acl;
-    object["waiting_servers"] = name.waiting_servers;
-    object["waiting_clients"] = name.waiting_clients;
-    object["backlog"] = value_as_json(name.backlog);
-    object["stats"] = values_as_json(name.stats);
-  }
-  return object;
-}
-
-}  // namespace
 
 void count_waiting(Snapshot& snapshot) {
   for (const FlowStatus& flow : snapshot.flows) {

@@ -64,6 +64,12 @@ void count_waiting(Snapshot& snapshot);
 std::string mode_in_letters(mode_t mode, bool acl);
 
 std::string render(const Snapshot& snapshot, std::size_t width);
+// The last of its tables: what each user uses and may use.
+std::string render_users(const Snapshot& snapshot, std::size_t width);
+// "flows (3; 2 of others, hidden)", with its newline.
+std::string heading(std::string_view what, std::size_t shown, std::uint64_t hidden,
+                    std::string_view why);
+nlohmann::ordered_json values_as_json(const KeyValues& values);
 nlohmann::ordered_json as_json(const Snapshot& snapshot);
 
 }  // namespace flowfs::cli

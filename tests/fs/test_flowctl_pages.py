@@ -12,7 +12,7 @@ from harness import binary
 from procs import sh
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMMANDS = ["status", "id", "doctor", "serve", "ping", "perf", "watch"]
+COMMANDS = ["status", "id", "doctor", "top", "serve", "ping", "perf", "watch"]
 
 
 def source(*parts):
@@ -36,7 +36,7 @@ def options_of(item):
 
 def sections(page):
     """{heading: lines} of a manual page; lines before the first .Ss belong to their .Sh."""
-    found, heading = {}, "top"
+    found, heading = {}, "preamble"
     for line in page.splitlines():
         if line.startswith((".Sh ", ".Ss ")):
             heading = line[4:]
@@ -194,6 +194,14 @@ def test_completion_has_every_option_of_the_daemon():
     shown = set().union(*help_of("flowfsd"))
     assert set(complete("flowfsd", "flowfsd --")) == {option for option in shown
                                                       if option.startswith("--")}
+
+
+def test_completion_knows_the_keys_of_top():
+    assert complete("flowctl", "flowctl top --sort ") == ["bytes", "id", "messages", "name"]
+    refused = subprocess.run([binary("flowctl"), "top", "--sort", "x"], capture_output=True, text=True,
+                             check=False)
+    assert refused.returncode == 2
+    assert "{bytes,id,messages,name}" in refused.stderr
 
 
 def test_completion_begins_with_the_commands():
