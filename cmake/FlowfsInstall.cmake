@@ -10,6 +10,18 @@ endforeach()
 file(GLOB completions CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/config/completion/*)
 install(FILES ${completions} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 
+# The Python module, where the interpreter of this machine looks for what was not packaged.
+if(NOT DEFINED FLOWFS_PYTHON_DIR)
+  execute_process(COMMAND /usr/bin/python3 -c
+                  "import sysconfig; print(sysconfig.get_path('purelib').removeprefix('/usr/').removeprefix('local/'))"
+                  OUTPUT_VARIABLE FLOWFS_PYTHON_DIR OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  if(NOT FLOWFS_PYTHON_DIR)
+    set(FLOWFS_PYTHON_DIR lib/python3/dist-packages)
+  endif()
+  set(FLOWFS_PYTHON_DIR ${FLOWFS_PYTHON_DIR} CACHE STRING "where flowfs.py goes, below the prefix")
+endif()
+install(FILES ${CMAKE_SOURCE_DIR}/python/flowfs.py DESTINATION ${FLOWFS_PYTHON_DIR})
+
 pkg_get_variable(systemd_units systemd systemdsystemunitdir)
 if(NOT systemd_units)
   set(systemd_units lib/systemd/system)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One end of a flow through libflowfs that sends and receives at once, in two threads.
 //
-// lib_traffic MOUNT NAME dial|accept SEED COUNT LONGEST FLAGS
+// lib_traffic MOUNT NAME dial|accept SEED COUNT LONGEST FLAGS copied|placed
 //
-// Each end sends COUNT messages of 1 to LONGEST bytes that follow from SEED, shuts down its
-// sending, and checks that it receives the same from the other, whole, in order and with the end
-// after the last. Prints whether it was mapped. Exit status 0: all as it must be.
+// Each end sends COUNT messages of 1 to LONGEST bytes that follow from SEED, from a buffer or
+// written in place, shuts down its sending, and checks that it receives the same from the other,
+// whole, in order and with the end after the last. Prints whether it was mapped. Exit status 0: all
+// as it must be.
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -49,49 +50,87 @@ bool complain(const char* what) {
   return false;
 }
 
-bool send_all(flowfs_handle* flow, unsigned long seed, unsigned long count, std::size_t longest) {
-  Messages messages(seed, longest);
-  for (unsigned long left = count; left > 0; --left) {
-    const auto& message = messages.next();
-    if (flowfs_send(flow, message.data(), message.size(), kPatienceUs) != 0) {
+struct Traffic {
+  unsigned long count = 0;
+  std::size_t longest = 0;
+  bool placed = false;
+};
+
+bool send_one(flowfs_handle* flow, const std::vector<unsigned char>& message, bool placed) {
+  if (!placed) {
+    return flowfs_send(flow, message.data(), message.size(), kPatienceUs) == 0;
+  }
+  flowfs_space space{};
+  if (flowfs_loan(flow, message.size(), kPatienceUs, &space) != 0) {
+    return false;
+  }
+  std::memcpy(space.data, message.data(), message.size());
+  return flowfs_commit(&space, message.size(), kPatienceUs) == 0;
+}
+
+bool send_all(flowfs_handle* flow, unsigned long seed, const Traffic& traffic) {
+  Messages messages(seed, traffic.longest);
+  for (unsigned long left = traffic.count; left > 0; --left) {
+    if (!send_one(flow, messages.next(), traffic.placed)) {
       return complain("send");
     }
   }
   return flowfs_shutdown(flow, SHUT_WR) == 0 || complain("shutdown");
 }
 
-bool receive_all(flowfs_handle* flow, unsigned long seed, unsigned long count,
-                 std::size_t longest) {
-  Messages messages(seed, longest);
-  std::vector<unsigned char> buffer(longest);
-  for (unsigned long left = count; left > 0; --left) {
+// The next message, in `buffer` or in place.
+class Received {
+ public:
+  Received(flowfs_handle* flow, std::vector<unsigned char>& buffer, bool placed)
+      : length_(placed ? flowfs_borrow(flow, kPatienceUs, &view_)
+                       : flowfs_recv(flow, buffer.data(), buffer.size(), kPatienceUs)),
+        data_(placed ? view_.data : buffer.data()) {}
+  Received(const Received&) = delete;
+  Received& operator=(const Received&) = delete;
+  ~Received() { flowfs_release(&view_); }
+  [[nodiscard]] ssize_t length() const { return length_; }
+  [[nodiscard]] bool is(const std::vector<unsigned char>& expected) const {
+    return static_cast<std::size_t>(length_) == expected.size() &&
+           std::memcmp(data_, expected.data(), expected.size()) == 0;
+  }
+
+ private:
+  flowfs_view view_{};
+  ssize_t length_;
+  const void* data_;
+};
+
+bool receive_all(flowfs_handle* flow, unsigned long seed, const Traffic& traffic) {
+  Messages messages(seed, traffic.longest);
+  std::vector<unsigned char> buffer(traffic.longest);
+  for (unsigned long left = traffic.count; left > 0; --left) {
     const auto& expected = messages.next();
-    const ssize_t got = flowfs_recv(flow, buffer.data(), buffer.size(), kPatienceUs);
-    if (got < 0) {
+    const Received received(flow, buffer, traffic.placed);
+    if (received.length() < 0) {
       return complain("recv");
     }
-    if (static_cast<std::size_t>(got) != expected.size() ||
-        std::memcmp(buffer.data(), expected.data(), expected.size()) != 0) {
+    if (!received.is(expected)) {
       (void)std::fprintf(stderr, "lib_traffic: message %lu of %lu differs (%zd bytes, not %zu)\n",
-                         count - left, count, got, expected.size());
+                         traffic.count - left, traffic.count, received.length(), expected.size());
       return false;
     }
   }
-  const ssize_t last = flowfs_recv(flow, buffer.data(), buffer.size(), kPatienceUs);
-  return last == 0 || complain(last < 0 ? "recv" : "a message too many");
+  const Received last(flow, buffer, traffic.placed);
+  return last.length() == 0 || complain(last.length() < 0 ? "recv" : "a message too many");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 8) {
+  if (argc != 9) {
     return 2;
   }
   const std::vector<std::string> given(argv, argv + argc);
   const bool dials = given[3] == "dial";
   const unsigned long seed = std::stoul(given[4]);
-  const unsigned long count = std::stoul(given[5]);
-  const std::size_t longest = std::stoul(given[6]);
+  const Traffic traffic{.count = std::stoul(given[5]),
+                        .longest = std::stoul(given[6]),
+                        .placed = given[8] == "placed"};
   const auto flags = static_cast<unsigned>(std::stoul(given[7]));
   flowfs_handle* flow = (dials ? flowfs_dial : flowfs_accept)(argv[1], argv[2], flags, kPatienceUs);
   if (flow == nullptr) {
@@ -100,8 +139,8 @@ int main(int argc, char** argv) {
   }
   (void)std::printf("%s\n", flowfs_is_mapped(flow) == 1 ? "mapped" : "file");
   bool sent = false;
-  std::thread sender([&] { sent = send_all(flow, seed + (dials ? 0 : 1), count, longest); });
-  const bool received = receive_all(flow, seed + (dials ? 1 : 0), count, longest);
+  std::thread sender([&] { sent = send_all(flow, seed + (dials ? 0 : 1), traffic); });
+  const bool received = receive_all(flow, seed + (dials ? 1 : 0), traffic);
   sender.join();
   flowfs_close(flow);
   return sent && received ? 0 : 1;

@@ -9,18 +9,18 @@ import threading
 
 import pytest
 from harness import close, is_sanitized, program, read_text
-from lib import FILE, LIBRARY, MODES, ROOT, can_map, seeds  # pylint: disable=unused-import
+from lib import FILE, LIBRARY, MODES, NO_POOL, ROOT, can_map, seeds  # pylint: disable=unused-import
 
 
 # --- programs that send and receive at once -----------------------------------------------------
 
-def traffic(name, client, server, count, longest):
+def traffic(name, client, server, count, longest, way="copied"):
     seed = next(seeds) * 1000
     ends = []
     for role, flags in (("accept", server), ("dial", client)):
         ends.append(subprocess.Popen(
             [program("lib_traffic"), name.daemon.mount, name.name, role, str(seed), str(count),
-             str(longest), str(flags)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+             str(longest), str(flags), way], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     answers = [end.communicate(timeout=120) for end in ends]
     for end, (_, errors) in zip(ends, answers):
         assert end.returncode == 0, f"seed {seed}: {[text for _, text in answers]}"
@@ -29,12 +29,13 @@ def traffic(name, client, server, count, longest):
 
 
 @pytest.mark.deadline(150)
-@pytest.mark.parametrize("client,server", MODES)
+@pytest.mark.parametrize("way", ["copied", "placed"])
+@pytest.mark.parametrize("client,server", MODES + [(NO_POOL, NO_POOL)])
 @pytest.mark.parametrize("longest,count", [(200, 20000), (20000, 4000), (917504, 150)])
-def test_both_directions_keep_order_and_content(can_map, name, client, server, longest, count):
+def test_both_directions_keep_order_and_content(can_map, name, client, server, longest, count, way):
     if is_sanitized():
         count //= 10
-    modes = traffic(name, client, server, count, longest)
+    modes = traffic(name, client, server, count, longest, way)
     assert modes == ["file" if flags & FILE else "mapped" for flags in (server, client)]
 
 
@@ -72,6 +73,31 @@ def test_the_file_copy_copies(can_map, daemon, name):
     assert receiver.communicate(timeout=20)[0] == content
     feeding.join()
     assert (sender.returncode, receiver.returncode) == (0, 0)
+
+
+def test_frames_go_from_the_producer_to_the_consumer(can_map, daemon, name):
+    consumer = subprocess.Popen([example("frame_consumer"), name.name, daemon.mount],
+                                stdout=subprocess.PIPE, text=True)
+    producer = subprocess.run([example("frame_producer"), name.name, "200", daemon.mount],
+                              timeout=30, check=False)
+    assert producer.returncode == 0
+    assert consumer.communicate(timeout=10)[0] == "200 frames, total difference 199\n"
+
+
+def test_the_epoll_server_serves_many(can_map, daemon, name):
+    server = subprocess.Popen([example("epoll_server"), name.name, "6", daemon.mount])
+    clients = [name.open_dial() for _ in range(5)]
+    for number in range(50):
+        for client in clients:
+            os.write(client, b"%d" % number)
+        for client in clients:
+            assert os.read(client, 100) == b"%d" % number
+    last = name.open_dial()
+    close(*clients)
+    os.write(last, bytes(500_000))
+    assert os.read(last, 1_000_000) == bytes(500_000)
+    close(last)
+    assert server.wait(10) == 0
 
 
 def test_nothing_but_the_c_abi_is_exported():
