@@ -73,8 +73,8 @@ Result<flowfs_pool_lane> PoolFile::join_end(const flowfs_pool_lane& wanted, uid_
       !end->flow->channel.is_mapped(end->side)) {
     return fail(ENOENT, "joining a pool");
   }
-  const auto lane =
-      end->flow->pool_lanes.join(end->side, {.use = PoolUse(use_.pools(), *use_), .file = this});
+  const auto lane = end->flow->pool_lanes.join(
+      end->side, {.use = PoolUse(use_.pools(), *use_), .file = this, .end = id});
   if (!lane) {
     return std::unexpected(lane.error());
   }

@@ -24,6 +24,7 @@ _PADDING = 0x80000000
 _RECORD_BLOCK = 2
 _BLOCK = struct.Struct("=QIIII")
 _STATUS_BYTES, _STATUS_POOL = 128, 64
+_GENERATION = 16
 _BELL, _SLEEP_DATA, _CURSORS = 128, 256, 384
 _SYS_FUTEX, _FUTEX_WAKE = 202, 1
 
@@ -115,6 +116,16 @@ class MappedEnd:
         struct.pack_into("=QQ", self.tx, _CURSORS + 8, self.at["read_hot"], self.at["read_bulk"])
         struct.pack_into("=Q", self.tx, _CURSORS, self.at["peer_generation"])
         return payload
+
+    def follow(self):
+        """Takes up the new segment of a peer that has detached, all of whose old one has been read."""
+        self.rx.close()
+        self.rx_fd = track(os.open(os.path.join(self.folder, "rx"), os.O_RDONLY))
+        self.rx = mmap.mmap(self.rx_fd, os.fstat(self.rx_fd).st_size, mmap.MAP_SHARED, mmap.PROT_READ)
+        self.at["peer_generation"], = struct.unpack_from("=Q", self.rx, _GENERATION)
+        self.at.update(read_hot=0, read_bulk=0, read_sequence=0)
+        struct.pack_into("=QQQ", self.tx, _CURSORS, 0, 0, 0)
+        struct.pack_into("=Q", self.tx, _CURSORS, self.at["peer_generation"])
 
     def close(self):
         self.tx.close()

@@ -305,6 +305,20 @@ def test_an_end_can_join_again_after_it_has_left(daemon, ends):
     assert ends[1].shared_pool() == second.serial == again.serial
 
 
+def test_an_end_that_joined_anew_stays_when_its_first_pool_file_is_closed(daemon, flow, ends):
+    members = [Member(daemon, "shared") for _ in range(3)]
+    for member, end in zip(members, ends):
+        member.join_end(end)
+    ends[0].close()
+    wait_for(lambda: ends[1].shared_pool() == 0, "left")
+    ends[1].follow()
+    again = MappedEnd(daemon, flow[0])
+    members[2].join_end(again)
+    assert again.shared_pool() == members[1].serial
+    members[0].close()  # the FLUSH of its owner, which close(2) waits for
+    assert again.shared_pool() == members[1].serial
+
+
 # --- what it costs whom --------------------------------------------------------------------------
 
 def bytes_used(daemon, uid):
