@@ -42,7 +42,7 @@ class Sampler {
   // Shared with the thread, which may outlive this object.
   struct Shared {
     Common common;
-    Micros delay;
+    Micros delay{};
     std::mutex mutex;
     std::condition_variable changed;
     bool stop = false;

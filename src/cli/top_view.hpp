@@ -48,7 +48,7 @@ class TopView {
     std::optional<double> bytes_in;
   };
   struct Row {
-    const FlowStatus* flow;
+    const FlowStatus* flow = nullptr;
     Rates rates;
   };
 

@@ -23,7 +23,6 @@ namespace {
 using flowfs::bench::Arguments;
 using flowfs::bench::BenchName;
 using flowfs::bench::die;
-using flowfs::bench::Placement;
 using flowfs::bench::Result;
 
 constexpr std::size_t kFlows = 200;

@@ -15,8 +15,6 @@ namespace {
 using flowfs::bench::Arguments;
 using flowfs::bench::BenchName;
 using flowfs::bench::mapped_flows;
-using flowfs::bench::MappedUse;
-using flowfs::bench::Pairing;
 using flowfs::bench::Placement;
 using flowfs::bench::Suite;
 using flowfs::bench::Transport;
