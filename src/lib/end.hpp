@@ -54,8 +54,11 @@ class End {
   Result<View> borrow(const Wait& wait);
   Status release(std::uint64_t id);
 
-  // For a set. Settles the mode where that needs no wait.
-  Status settle() { return establish({.blocks = false, .deadline = Clock::now()}); }
+  // For a set. Settles the mode where that needs no wait; whatever comes of it, the next call says.
+  void settle() {
+    // NOLINTNEXTLINE(bugprone-unused-return-value): as said
+    static_cast<void>(establish({.blocks = false, .deadline = Clock::now()}));
+  }
   // The directions of an end that is mapped, for as long as the lock is held.
   template <typename F>
   auto with_sender(F use) {

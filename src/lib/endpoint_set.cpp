@@ -54,8 +54,7 @@ Status EndpointSet::remove(const End& end) {
 // What the member would do now without waiting. A pending one that is up by now says so itself.
 std::uint32_t EndpointSet::ready_for(const Member& member) {
   if (!member.end->is_mapped()) {
-    // Whatever comes of it shows: pending still, up, or failed, which the next call on it says.
-    static_cast<void>(member.end->settle());
+    member.end->settle();
   }
   if (!member.end->is_mapped()) {
     return member.reported;

@@ -43,10 +43,10 @@ class EndpointSet {
 
  private:
   struct Member {
-    End* end;
-    void* handle;
-    void* data;
-    std::uint32_t interest;
+    End* end = nullptr;
+    void* handle = nullptr;
+    void* data = nullptr;
+    std::uint32_t interest = 0;
     bool registered = false;     // in the epoll set
     std::uint32_t reported = 0;  // what that said last, of one that is not mapped
   };

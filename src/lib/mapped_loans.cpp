@@ -52,7 +52,7 @@ std::optional<Space> MappedSender::lend_block(std::size_t bytes) {
   if (!block) {
     return std::nullopt;
   }
-  loans_.push_back({.id = ++last_id_, .bytes = bytes, .block = *block});
+  loans_.push_back({.id = ++last_id_, .bytes = bytes, .block = block});
   return Space{.bytes = member.slab().bytes(*block).first(bytes), .id = last_id_};
 }
 

@@ -78,7 +78,8 @@ Result<std::shared_ptr<PoolMember>> PoolMember::of(const std::string& mount) {
   Result<std::shared_ptr<PoolMember>> member = fail(ENOENT, "no pool");
   // Which one is decided by the mode bits of the files, for this process as it is now.
   for (const std::string& name : {std::string("shared"), std::to_string(::geteuid())}) {
-    const std::string path = mount + "/pools/" + name;
+    std::string path = mount;
+    path.append("/pools/").append(name);
     if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) != 0) {
       continue;
     }

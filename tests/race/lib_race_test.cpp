@@ -64,21 +64,25 @@ class AnySender {
   [[nodiscard]] std::uint64_t sent() const { return next_; }
 
  private:
-  static iovec piece(std::span<const std::byte> bytes) {
-    return {.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
+  static iovec piece(std::span<std::byte> bytes) {
+    return {.iov_base = bytes.data(), .iov_len = bytes.size()};
+  }
+  std::vector<std::byte> copy_of(std::uint64_t number) {
+    const auto message = message_.make(number);
+    return {message.begin(), message.end()};
   }
   bool send_in_pieces() {
-    const auto message = message_.make(next_++);
-    const std::size_t half = message.size() / 2;
-    const std::array<iovec, 2> pieces = {piece(message.first(half)), piece(message.subspan(half))};
+    std::vector<std::byte> message = copy_of(next_++);
+    const std::span<std::byte> whole(message);
+    const std::size_t half = whole.size() / 2;
+    const std::array<iovec, 2> pieces = {piece(whole.first(half)), piece(whole.subspan(half))};
     return sender_->send(Pieces(pieces), patience()).has_value();
   }
   bool send_batch() {
     std::array<std::vector<std::byte>, kBatch> kept;
     std::array<iovec, kBatch> batch{};
     for (std::size_t i = 0; i < kBatch; ++i) {
-      const auto message = message_.make(next_ + i);
-      kept[i].assign(message.begin(), message.end());
+      kept[i] = copy_of(next_ + i);
       batch[i] = piece(kept[i]);
     }
     const auto sent = sender_->send_many(Pieces(batch), patience());
