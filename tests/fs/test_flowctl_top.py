@@ -141,8 +141,9 @@ def test_rates_are_what_moved_between_two_looks(daemon, name):
     by_direction = sorted((flow["messages_out_per_s"], flow["messages_in_per_s"])
                           for flow in sample["flows"])
     (_, arrived), (left, _) = by_direction
-    assert left == arrived
-    assert 0 < left * sample["interval_s"] <= sent + 1
+    # The two ends are read one after the other, so they need not tell the same.
+    for rate in (left, arrived):
+        assert 0 < rate * sample["interval_s"] <= sent + 1
     process.end(signal.SIGKILL)
 
 
