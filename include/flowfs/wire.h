@@ -368,7 +368,8 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, uid) == 120);
 #define FLOWFS_IOC_PACKET _IOW(FLOWFS_IOC_MAGIC, 2, uint32_t)
 /* On tx opened O_RDWR: this end is in mapped mode until that tx is closed. EBUSY: it already is.
  * EAGAIN: messages written before still wait for room in the lane, or the peer has not yet taken up
- * the segment; try again when the message file polls writable. */
+ * the segment; try again when the message file polls writable. Or a message that came in a block
+ * has been read in part; read the rest. EOPNOTSUPP: everything is to go through the daemon. */
 #define FLOWFS_IOC_ATTACH _IOR(FLOWFS_IOC_MAGIC, 3, struct flowfs_attach)
 
 /* The geometry of a pool, and a number to hold its blocks by. */

@@ -45,14 +45,29 @@ class Deaf : public flowfs::flow::Listener {
   }
 };
 
+// A pool of a few blocks, which are there until somebody takes them.
+class Blocks : public flowfs::flow::BlockSource {
+ public:
+  static constexpr int kMost = 16;
+  bool take(Side /*from*/, const flowfs_block& block, std::span<std::byte> copy) override {
+    require(copy.size() == block.length && block.length >= 1 && block.length <= kLimits.mtu_bytes);
+    std::ranges::fill(copy, static_cast<std::byte>(block.block));
+    return block.pool == kPool && there > 0 && there-- > 0;
+  }
+  static constexpr std::uint64_t kPool = 7;
+  int there = kMost;
+};
+
 struct World {
   std::unique_ptr<Loop> loop = Loop::create().value();
   Deaf listener;
+  Blocks blocks;
   std::array<flowfs::pool::StatusFile, 2> status{flowfs::pool::StatusFile::create(1, 64).value(),
                                                  flowfs::pool::StatusFile::create(2, 64).value()};
   flowfs::flow::MappedSetup setup() {
     return {.loop = loop.get(),
             .listener = &listener,
+            .blocks = &blocks,
             .ends = {EndIdentity{.flow = 1, .uid = 1, .gid = 1, .pid = 1, .status = &status[0]},
                      EndIdentity{.flow = 2, .uid = 2, .gid = 2, .pid = 2, .status = &status[1]}},
             .hot_ring_bytes = 4'096};
@@ -63,6 +78,7 @@ class Trial {
  public:
   Trial(FuzzedDataProvider& input, World& world)
       : input_(&input), world_(&world), channel_(kLimits), neighbour_(kLimits) {
+    world.blocks.there = Blocks::kMost;
     require(channel_.make_segments(world.setup()).has_value());
     map(Side::client);
     map(Side::server);
@@ -100,11 +116,15 @@ class Trial {
       case 10:
         write(side);
         break;
+      case 11:
+        join(side);
+        break;
       default:
         read(side);
     }
     require(!was_corrupt || channel_.is_corrupt());
-    const std::size_t most = kLimits.depth_bytes + 2 * *Channel::segment_bytes(kLimits, 4'096);
+    const std::size_t most = kLimits.depth_bytes + 2 * *Channel::segment_bytes(kLimits, 4'096) +
+                             Blocks::kMost * kLimits.mtu_bytes;
     require(channel_.queued_bytes(side) <= most);
   }
 
@@ -169,8 +189,17 @@ class Trial {
     const auto generation = channel_.segment(side)->generation;
     flowfs::pool::LaneWriter writer(geometry, memory(side), memory(other(side)), generation,
                                     position);
-    const std::vector<std::byte> message(input_->ConsumeIntegralInRange<std::size_t>(1, 3'000));
-    (void)writer.write(message);
+    const auto length = input_->ConsumeIntegralInRange<std::uint32_t>(1, 3'000);
+    if (length % 3 == 0) {
+      (void)writer.stage_block({.pool = Blocks::kPool + length % 2,
+                                .block = length,
+                                .generation = 1,
+                                .offset = 0,
+                                .length = length});
+      writer.publish();
+    } else {
+      (void)writer.write(std::vector<std::byte>(length));
+    }
     position = writer.position();
   }
   void change_mode(Side side) {
@@ -185,6 +214,12 @@ class Trial {
     }
     map(Side::client);
     map(Side::server);
+  }
+  void join(Side side) {
+    constexpr std::size_t kMostRecords = 2 * 4'096 / (sizeof(flowfs_record) + sizeof(flowfs_block));
+    channel_.set_pool(side, input_->ConsumeIntegralInRange<std::uint64_t>(0, 2));
+    require(channel_.unread_blocks(side).size() <= kMostRecords);
+    (void)channel_.counters(side);
   }
   void news(Side side) {
     switch (input_->ConsumeIntegralInRange(0, 9)) {
