@@ -45,6 +45,8 @@ hand_back() {
 build_preset() {
   local preset=$1
   shift
+  # What one checkout has compiled serves the next.
+  export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
   (cd -- "$root" && cmake --preset "$preset" >"build/configure-$preset.log" 2>&1) || {
     tail -n 40 -- "$root/build/configure-$preset.log" >&2
     fail "cmake --preset $preset failed; the whole log is in build/configure-$preset.log"
