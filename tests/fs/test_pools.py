@@ -565,19 +565,33 @@ def scribble(daemon, pool, seed):
         pools.want_class(member.fd, 0, exhausted=True)
 
 
-def test_random_bytes_over_a_pool_spoil_that_pool_alone(daemon, name):
-    other = Member(daemon, "shared")
+@pytest.mark.parametrize("pool, identity, others", [
+    (ALICE, {"uid": ALICE}, "shared"), ("shared", {"uid": MEMBER, "groups": [GROUP]}, BOB)])
+def test_random_bytes_over_a_pool_spoil_that_pool_alone(daemon, name, pool, identity, others):
+    other = Member(daemon, others)
     block = other.allocate(1, b"fine")
     word = other.word(block)
     for seed in range(3):
-        as_user(ALICE, scribble, daemon, ALICE, seed)
+        as_user(identity["uid"], scribble, daemon, pool, seed, groups=identity.get("groups"))
         assert other.word(block) == word
         client, server = name.pair()
         os.write(client, b"hello")
         assert os.read(server, 9) == b"hello"
         close(client, server)
-    wait_for(lambda: str(ALICE) not in os.listdir(daemon.path("pools")), "the spoilt pool gone")
-    assert as_user(ALICE, lambda: Member(daemon, ALICE).word(0)) == (FREE, 0, 0)
+    wait_for(lambda: blocks(daemon, pool, "free") == 0, "the spoilt pool gone")
+    assert Member(daemon, pool).word(0) == (FREE, 0, 0)
+
+
+def test_messages_in_a_spoilt_pool_are_lost_and_nothing_else(daemon, flow, ends):
+    member, lane = joined(daemon, ends)
+    sent = [member.send(ends[0], lane, b"%d" % i * 100, index=0) for i in range(20)]
+    chance = random.Random(1)
+    for block in sent[5:]:
+        member.set_word(block, chance.randrange(256), chance.randrange(1 << 24), chance.randrange(1 << 32))
+    ends[0].send(b"not in the pool")
+    ends[1].close()
+    assert [os.read(flow[1], 1000)[:1] for _ in sent[:5]] == [b"0", b"1", b"2", b"3", b"4"]
+    assert os.read(flow[1], 100) == b"not in the pool"
 
 
 def test_a_word_that_makes_no_sense_is_freed_when_blocks_run_out(daemon):
