@@ -51,15 +51,15 @@ Sampler::Sampler(const Common& common, Micros delay) : shared_(std::make_shared<
   thread_ = std::thread([shared = shared_] { run(shared); });
 }
 
+bool Sampler::stop() {
+  std::unique_lock lock(shared_->mutex);
+  shared_->stop = true;
+  shared_->changed.notify_all();
+  return shared_->changed.wait_for(lock, kFarewell, [&] { return shared_->state.answered; });
+}
+
 Sampler::~Sampler() {
-  bool answered = false;
-  {
-    std::unique_lock lock(shared_->mutex);
-    shared_->stop = true;
-    shared_->changed.notify_all();
-    answered = shared_->changed.wait_for(lock, kFarewell, [&] { return shared_->state.answered; });
-  }
-  if (answered) {
+  if (stop()) {
     thread_.join();
   } else {
     thread_.detach();

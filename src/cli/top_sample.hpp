@@ -20,11 +20,14 @@ int take_sample(const Common& common, TopSample& sample);
 // A sample every `delay`, taken aside: a daemon that does not answer must not keep a terminal from
 // answering.
 //
-// Threads: one of its own; the calls from the one that made it.
+// Threads: one of its own; the calls from the one that made it. After stop() was false, the process
+// ends with _exit().
 class Sampler {
  public:
   Sampler(const Common& common, Micros delay);
-  // Leaves a thread behind that waits for the daemon, if it does: only for the end of the process.
+  // Ends it. False: its thread waits for the daemon, and nothing but the end of the process ends
+  // that.
+  bool stop();
   ~Sampler();
   Sampler(const Sampler&) = delete;
   Sampler& operator=(const Sampler&) = delete;

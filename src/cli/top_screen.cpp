@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <clocale>
+#include <cstdlib>
 #include <optional>
 
 #include "cli/top_sample.hpp"
@@ -26,17 +27,22 @@ constexpr std::chrono::seconds kPatience{2};
 // Takes the terminal over, and gives it back as it was.
 class Terminal {
  public:
-  Terminal() {
-    initscr();
+  Terminal() : screen_(newterm(nullptr, stdout, stdin)) {
     raw();  // Ctrl-C is a key: the terminal is always given back
     noecho();
     keypad(stdscr, TRUE);
     curs_set(0);
     timeout(kLookMs);
   }
-  ~Terminal() { endwin(); }
+  ~Terminal() {
+    endwin();
+    delscreen(screen_);
+  }
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
+
+ private:
+  SCREEN* screen_;
 };
 
 class Screen {
@@ -46,6 +52,8 @@ class Screen {
 
   // 0, or the errno that ended it.
   int run();
+  // As Sampler.
+  bool stop() { return sampler_.stop(); }
 
  private:
   void draw(const Sampler::State& state) const;
@@ -131,14 +139,24 @@ int Screen::run() {
 
 bool can_use_screen() {
   int error = 0;
-  return isatty(STDOUT_FILENO) == 1 && isatty(STDIN_FILENO) == 1 &&
-         setupterm(nullptr, STDOUT_FILENO, &error) == OK && cursor_address != nullptr;
+  if (isatty(STDOUT_FILENO) != 1 || isatty(STDIN_FILENO) != 1 ||
+      setupterm(nullptr, STDOUT_FILENO, &error) != OK) {
+    return false;
+  }
+  const bool moves_cursor = cursor_address != nullptr;
+  del_curterm(cur_term);
+  return moves_cursor;
 }
 
 int run_top_screen(const Common& common, const TopOptions& options) {
   (void)std::setlocale(LC_CTYPE, "");
-  const int error = Screen(common, options).run();
-  return error == 0 ? kDone : failed(Deed::read_tree, common.mount, error);
+  Screen screen(common, options);
+  const int error = screen.run();
+  const int result = error == 0 ? kDone : failed(Deed::read_tree, common.mount, error);
+  if (!screen.stop()) {
+    std::_Exit(result);
+  }
+  return result;
 }
 
 }  // namespace flowfs::cli
