@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,9 +22,7 @@ inline std::span<const std::byte> bytes(std::string_view text) {
 }
 
 inline std::string text(std::span<const std::byte> data) {
-  std::string result(data.size(), '\0');
-  std::memcpy(result.data(), data.data(), data.size());
-  return result;
+  return {reinterpret_cast<const char*>(data.data()), data.size()};
 }
 
 // Zeroed, page-aligned memory, as a new segment is. One mapping, so that ThreadSanitizer sees all.
