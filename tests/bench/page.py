@@ -141,7 +141,7 @@ def render(results):
     for (metric, size), lines in by_plot(results).items():
         groups = {mode: figures([line for line in lines if line["mode"] == mode]) for mode in MODES}
         groups = {mode: found for mode, found in groups.items() if found}
-        what = {"in place": ", in place, any size", 0: ""}.get(size, f", {size} bytes")
+        what = {"in place": ", in place, any size", 0: "", 1: ", 1 byte"}.get(size, f", {size} bytes")
         better = "more is better" if metric in MORE_IS_BETTER else "less is better"
         parts.append(f"<h2>{html.escape(TITLES.get(metric, metric))}{what}</h2><p>{better}</p>")
         parts.append((plot(groups) if groups else "") + table(lines))
