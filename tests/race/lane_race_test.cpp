@@ -6,6 +6,7 @@
 #include <atomic>
 #include <bit>
 #include <cinttypes>
+#include <cstring>
 #include <thread>
 #include <vector>
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <barrier>
 #include <cinttypes>
+#include <cstring>
 #include <deque>
 #include <mutex>
 #include <numeric>

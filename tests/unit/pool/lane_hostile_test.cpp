@@ -2,6 +2,7 @@
 // What a lying peer may write, word by word: each lie is found out, and is final.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <functional>
 
 #include "lane_fixture.hpp"

@@ -2,6 +2,8 @@
 // Messages written in place in a lane, and records that name a block of a pool.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "lane_fixture.hpp"
 
 namespace flowfs::pool {

@@ -2,6 +2,7 @@
 // A lane against a queue of strings, over random operations.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <deque>
 #include <random>
 
