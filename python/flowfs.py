@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Flows from Python: libflowfs over ctypes, the calls of flowfs(3) with exceptions for errno.
+"""Flows from Python: libflowfs over ctypes, the calls of libflowfs(3) with exceptions for errno.
 
     import flowfs
     with flowfs.dial("echo") as flow:

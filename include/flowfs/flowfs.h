@@ -117,7 +117,8 @@ struct flowfs_view {
 FLOWFS_API int flowfs_loan(flowfs_handle* handle, size_t bytes, int64_t timeout_us,
                            struct flowfs_space* space);
 /* Sends the first `bytes` of it, at least one. 0, or -1 with EINVAL, EAGAIN, ETIMEDOUT or EBUSY,
- * after which the space is still there, or with EPIPE or EPROTO, after which it is not. */
+ * after which the space is still there, or with EPIPE, EPROTO or, in file mode, where nobody knew
+ * the mtu before, EMSGSIZE, after which it is not. */
 FLOWFS_API int flowfs_commit(struct flowfs_space* space, size_t bytes, int64_t timeout_us);
 /* Gives it back unsent. NULL and what is over are ignored. */
 FLOWFS_API void flowfs_loan_cancel(struct flowfs_space* space);

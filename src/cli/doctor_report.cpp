@@ -193,7 +193,7 @@ Finding longest_message(const Facts& facts) {
   if (pages >= kUsualPages) {
     return {Verdict::good, "mtu",
             fmt::format("{} bytes, or what daemon.longest_message of flowfsd.toml(5) says: up to "
-                        "{} with fs.fuse.max_pages_limit={}",
+                        "{} with fs.fuse.max_pages_limit={}; a higher limit allows longer ones",
                         kMost, (pages - kPagesOfSegments) * kPageBytes, pages),
             ""};
   }
