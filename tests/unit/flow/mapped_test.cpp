@@ -12,7 +12,6 @@ namespace {
 using test::kClient;
 using test::kServer;
 using test::Mapped;
-using test::Program;
 using test::read;
 using test::write;
 
