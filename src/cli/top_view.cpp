@@ -40,7 +40,10 @@ std::string value_or_dash(const KeyValues& values, std::string_view key) {
 
 std::optional<double> TopView::rate(const KeyValues* before, const KeyValues& now,
                                     std::string_view key) const {
-  const auto from = before == nullptr ? std::nullopt : before->number(key);
+  if (before == nullptr) {
+    return std::nullopt;
+  }
+  const auto from = before->number(key);
   const auto to = now.number(key);
   // One that went back belongs to a new object of the same name.
   if (!from || !to || *to < *from || seconds() <= 0) {
