@@ -150,8 +150,11 @@ def test_progress_is_shown_on_a_terminal_only(can_map, daemon, name, serve):
     assert sh(command, FLOWFS_MOUNT=daemon.mount).err == ""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.environ["FLOWFS_MOUNT"] = daemon.mount
-        os.execl("/bin/sh", "sh", "-c", f"exec {command} >/dev/null")
+        try:
+            os.environ["FLOWFS_MOUNT"] = daemon.mount
+            os.execl("/bin/sh", "sh", "-c", f"exec {command} >/dev/null")
+        finally:
+            os._exit(127)
     shown = b""
     try:
         while part := os.read(terminal, 1000):

@@ -25,10 +25,13 @@ class Terminal:
     def __init__(self, daemon, *arguments, rows=24, columns=100, term="xterm"):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            os.environ["TERM"] = term
-            os.environ.pop("COLUMNS", None)
-            command = binary("flowctl")
-            os.execl(command, command, "--mount", daemon.mount, "top", *arguments)
+            try:
+                os.environ["TERM"] = term
+                os.environ.pop("COLUMNS", None)
+                command = binary("flowctl")
+                os.execl(command, command, "--mount", daemon.mount, "top", *arguments)
+            finally:
+                os._exit(127)
         self.status = None
         self.shown = b""
         self.resize(rows, columns)
