@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Processes for the tests: a function run in a child, under any identity, and what /proc says of it."""
 
+import contextlib
 import os
 import pickle
 import select
@@ -183,6 +184,25 @@ def state_of(pid):
     """The letter of /proc/PID/stat, or "" when there is no such process."""
     text = _proc(pid, "stat")
     return text.rpartition(")")[2].split()[0] if text else ""
+
+
+def all_stopped(pid):
+    """Whether each of its threads has been stopped by a signal: none is in a system call then."""
+    def state(task):
+        with open(f"/proc/{pid}/task/{task}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    return all(state(task) == "T" for task in os.listdir(f"/proc/{pid}/task"))
+
+
+@contextlib.contextmanager
+def paused(pid):
+    """With the process stopped, and none of its threads in a system call."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: all_stopped(pid), f"{describe(pid)} to stop")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def describe(pid):

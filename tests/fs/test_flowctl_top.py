@@ -14,7 +14,7 @@ import termios
 import pytest
 from flowctl_runs import Run, run, serve  # pylint: disable=unused-import
 from harness import binary
-from procs import as_user, wait_for
+from procs import all_stopped, as_user, describe, paused, wait_for
 
 STRANGER = 4242
 
@@ -72,9 +72,17 @@ class Terminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             self.status = os.waitstatus_to_exitcode(status) if pid else None
             return pid
-        wait_for(ended, "the end of flowctl top")
+        try:
+            wait_for(ended, "the end of flowctl top")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {describe(self.pid)}, {self.plain()[-600:]!r}") from None
         self._read()
         return self.status
+
+    def holds(self, folder):
+        """Whether it has a file below the folder open."""
+        fds = f"/proc/{self.pid}/fd"
+        return any(os.readlink(f"{fds}/{fd}").startswith(folder) for fd in os.listdir(fds))
 
     def close(self):
         if self.status is None:
@@ -282,7 +290,17 @@ def test_a_daemon_that_does_not_answer_is_told_and_holds_nobody(fresh_daemon, te
     daemon = fresh_daemon().start()
     screen = terminal("-d", "0.05", of=daemon)
     screen.wait_for("users (")
-    daemon.process.send_signal(signal.SIGSTOP)
+
+    # Between two samples: for a request that the daemon has read, and for the flush of a file that is
+    # open, the kernel waits even with SIGKILL.
+    def stopped():
+        with paused(screen.pid):
+            if screen.holds(daemon.mount):
+                return False
+            daemon.process.send_signal(signal.SIGSTOP)
+            wait_for(lambda: all_stopped(daemon.process.pid), "a stopped daemon")
+            return True
+    wait_for(stopped, "a moment between two samples")
     try:
         def told():
             screen.type(b"\x0c")  # all of it, not just what has changed
