@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include <cerrno>
 #include <cstdlib>
 
 namespace flowfs::bench {
@@ -27,17 +28,30 @@ class Socket {
   Socket& operator=(const Socket&) = delete;
 
   void send(std::span<const std::byte> message) {
-    if (zmq_send(socket_, message.data(), message.size(), 0) < 0) {
-      die("zmq_send");
-    }
+    expect(retried([&] { return zmq_send(socket_, message.data(), message.size(), 0); }),
+           message.size(), "zmq_send");
   }
   void receive(std::span<std::byte> message) {
-    if (zmq_recv(socket_, message.data(), message.size(), 0) != static_cast<int>(message.size())) {
-      die("zmq_recv");
-    }
+    expect(retried([&] { return zmq_recv(socket_, message.data(), message.size(), 0); }),
+           message.size(), "zmq_recv");
   }
 
  private:
+  // A signal of the system, such as a stop, ends a wait of ZeroMQ's.
+  template <typename Call>
+  static int retried(Call call) {
+    int done = 0;
+    do {
+      done = call();
+    } while (done < 0 && zmq_errno() == EINTR);
+    return done;
+  }
+  static void expect(int done, std::size_t bytes, const char* what) {
+    if (done != static_cast<int>(bytes)) {
+      die(what);
+    }
+  }
+
   void* socket_;
 };
 
