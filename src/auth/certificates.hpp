@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Whether a chain of certificates is to be believed: who signed it, for what, until when, for which
+// name.
+//
+// Source: RFC 5280 as OpenSSL checks it, at its security level 2 (112 bits). Stricter in what the
+// leaf must say itself: the purpose in extendedKeyUsage, digitalSignature where it has a keyUsage,
+// and the name among its alternative names, byte for byte and without wildcards. The common name is
+// never looked at but to say why a chain is refused.
+// Threads: a Trust is filled by one and may then be used by any number at once.
+// Errors: of the text, as in credentials.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "auth/credentials.hpp"
+#include "base/result.hpp"
+
+struct x509_store_st;  // OpenSSL's X509_STORE
+
+namespace flowfs::auth {
+
+enum class Verdict : std::uint8_t {
+  ok,
+  no_certificate,
+  malformed,
+  untrusted,
+  bad_signature,
+  expired,
+  not_yet_valid,
+  revoked,
+  stale_revocations,
+  wrong_name,
+  only_common_name,
+  wrong_purpose,
+  not_an_authority,
+  too_deep,
+  weak_key,
+  refused,
+};
+
+struct VerdictInfo {
+  Verdict code;
+  int error;               // errno at the opener of `dial`; 0 for ok
+  std::string_view name;   // one word, for scripts
+  std::string_view words;  // for people
+};
+
+std::span<const VerdictInfo> all(Verdict);
+const VerdictInfo& info(Verdict verdict);
+
+enum class Purpose : std::uint8_t { server, client };
+
+// Who is believed.
+class Trust {
+ public:
+  // At most this many of each kind, so that a directory cannot fill the daemon.
+  static constexpr std::size_t kMost = 256;
+
+  Trust();
+
+  // Each takes all that the text holds, or nothing.
+  Status add_authorities(std::string_view pem);
+  // Certificates that complete a chain which came without them; nobody believes them by themselves.
+  Status add_intermediates(std::string_view pem);
+  // Lists of revoked certificates. An authority with a list must have one that is in force; one
+  // without has revoked nothing.
+  Status add_revocations(std::string_view pem);
+
+  [[nodiscard]] std::size_t authorities() const { return authorities_; }
+
+ private:
+  friend Verdict verify_chain(std::span<const Certificate> chain, const Trust& trust,
+                              std::string_view name, Purpose purpose, std::time_t at);
+  struct Free {
+    void operator()(x509_store_st* store) const;
+  };
+
+  std::unique_ptr<x509_store_st, Free> store_;
+  std::vector<Certificate> intermediates_;
+  std::size_t authorities_ = 0;
+  std::size_t revocations_ = 0;
+};
+
+// The leaf comes first, what leads to its authority behind it, in any order. `name` is that of the
+// flow: the leaf must be called it, as DNS or as URI `flowfs:NAME`.
+Verdict verify_chain(std::span<const Certificate> chain, const Trust& trust, std::string_view name,
+                     Purpose purpose, std::time_t at);
+
+}  // namespace flowfs::auth

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// OpenSSL's objects of certificates as move-only values. Like evp.hpp for sources of this layer
+// alone.
+#pragma once
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include <memory>
+#include <string_view>
+
+#include "auth/evp.hpp"
+
+namespace flowfs::auth {
+
+using BioPtr = std::unique_ptr<BIO, FreedBy<BIO_free_all>>;
+using CrlPtr = std::unique_ptr<X509_CRL, FreedBy<X509_CRL_free>>;
+using NamesPtr = std::unique_ptr<GENERAL_NAMES, FreedBy<GENERAL_NAMES_free>>;
+using StoreCtxPtr = std::unique_ptr<X509_STORE_CTX, FreedBy<X509_STORE_CTX_free>>;
+using X509Ptr = std::unique_ptr<X509, FreedBy<X509_free>>;
+
+// Reads `text`, which has to outlive it.
+BioPtr text_bio(std::string_view text);
+
+// What OpenSSL queues up as errors in a scope is an answer there and nobody's error afterwards.
+class ErrorMark {
+ public:
+  ErrorMark() { ERR_set_mark(); }
+  ~ErrorMark() { ERR_pop_to_mark(); }
+  ErrorMark(const ErrorMark&) = delete;
+  ErrorMark& operator=(const ErrorMark&) = delete;
+};
+
+}  // namespace flowfs::auth
