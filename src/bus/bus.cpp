@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Members, sending and reading. Who waits, and for how long, is in bus_waiting.cpp.
+#include "bus/bus.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/result.hpp"
+
+namespace flowfs::bus {
+
+Bus::Port* Bus::find(PortId id) {
+  const auto it = ports_.find(id);
+  return it == ports_.end() ? nullptr : &it->second;
+}
+
+const Bus::Port* Bus::find(PortId id) const {
+  const auto it = ports_.find(id);
+  return it == ports_.end() ? nullptr : &it->second;
+}
+
+void Bus::set_limits(const Limits& limits, Instant now) {
+  limits_ = limits;
+  for (auto& [id, port] : ports_) {
+    port.blocks_since = kNever;  // counted anew, if it still blocks
+  }
+  shrink_to_depth();
+  log_.trim(limits_.history);
+  settle(now);
+}
+
+void Bus::join(PortId id, PortNumber number, Member& member, Rights rights) {
+  woken_.reserve(ports_.size() + 1);
+  numbers_.emplace(number, id);
+  Port& port = ports_[id];
+  port.number = number;
+  port.member = &member;
+  port.rights = rights;
+  port.next = log_.end();
+  if (rights.receive) {
+    give_history(port);
+  }
+}
+
+void Bus::give_history(Port& port) {
+  std::uint64_t wanted = limits_.history;
+  while (wanted > 0 && port.next > log_.begin()) {
+    --port.next;
+    if (!log_.at(port.next).audience) {
+      --wanted;
+      log_.read_again(port.next);
+      count_due(port);
+    }
+  }
+}
+
+void Bus::leave(PortId id, Instant now) {
+  const auto it = ports_.find(id);
+  if (it == ports_.end()) {
+    return;
+  }
+  Port& port = it->second;
+  for (Place place = std::max(port.next, log_.begin()); port.counts.lag > 0; ++place) {
+    if (has_to_read(id, port, place, log_.at(place))) {
+      count_dropped(port);
+      log_.read(place);
+    }
+  }
+  pollers_ -= port.wants_room ? 1 : 0;
+  numbers_.erase(port.number);
+  ports_.erase(it);
+  std::erase(woken_, id);
+  std::erase_if(waiting_, [id](const Waiting& waiting) { return waiting.port == id; });
+  log_.trim(limits_.history);
+  settle(now);
+}
+
+SendOutcome Bus::send(PortId from, std::span<const std::byte> message, Instant now) {
+  return store(from, message, nullptr, now);
+}
+
+SendOutcome Bus::send_to(PortId from, std::span<const std::byte> message,
+                         std::span<const PortNumber> to, Instant now) {
+  auto audience = std::make_unique<std::vector<PortId>>();
+  audience->reserve(to.size());
+  for (const PortNumber number : to) {
+    if (const auto entry = numbers_.find(number); entry != numbers_.end()) {
+      audience->push_back(entry->second);
+    }
+  }
+  std::ranges::sort(*audience);
+  return store(from, message, std::move(audience), now);
+}
+
+SendOutcome Bus::store(PortId from, std::span<const std::byte> message,
+                       MessageLog::Audience audience, Instant now) {
+  if (message.size() > limits_.mtu_bytes) {
+    return SendOutcome::too_long;
+  }
+  if (!has_room(message.size()) || (!waiting_.empty() && turn_ != from)) {
+    note_blockers(now);
+    return SendOutcome::full;
+  }
+  const Place place = log_.end();
+  MessageLog::Record record;
+  record.audience = std::move(audience);
+  record.sender = from;
+  for (const auto& [id, port] : ports_) {
+    record.unread += has_to_read(id, port, place, record) ? 1 : 0;
+  }
+  if (record.unread > 0 || (limits_.history > 0 && !record.audience)) {
+    record.bytes = std::make_unique_for_overwrite<std::byte[]>(message.size());
+    record.length = static_cast<std::uint32_t>(message.size());
+    std::memcpy(record.bytes.get(), message.data(), message.size());
+    log_.push(std::move(record));
+    for (auto& [id, port] : ports_) {
+      if (has_to_read(id, port, place, log_.at(place))) {
+        count_due(port);
+        if (!std::exchange(port.woken, true)) {
+          woken_.push_back(id);
+        }
+      }
+    }
+    shrink_to_depth();
+    log_.trim(limits_.history);
+  }
+  Port* sender = find(from);
+  for (PortCounts* counts : {sender != nullptr ? &sender->counts : nullptr, &totals_}) {
+    if (counts != nullptr) {
+      ++counts->sent;
+      counts->sent_bytes += message.size();
+    }
+  }
+  settle(now);
+  return SendOutcome::ok;
+}
+
+Bus::Front Bus::front(PortId id) {
+  Port* port = find(id);
+  if (port == nullptr) {
+    return {};
+  }
+  if (std::exchange(port->overtaken, false)) {
+    return {.outcome = ReadOutcome::overtaken, .rest = {}};
+  }
+  if (port->counts.lag == 0) {
+    return {};
+  }
+  port->next = std::max(port->next, log_.begin());
+  while (!has_to_read(id, *port, port->next, log_.at(port->next))) {
+    ++port->next;
+  }
+  return {.outcome = ReadOutcome::ok,
+          .rest = log_.at(port->next).payload().subspan(port->consumed)};
+}
+
+bool Bus::has_begun(PortId id) const {
+  const Port* port = find(id);
+  return port != nullptr && port->consumed > 0;
+}
+
+void Bus::consume(PortId id, std::size_t bytes, Instant now) {
+  Port* port = find(id);
+  if (port == nullptr) {
+    return;
+  }
+  const std::size_t length = log_.at(port->next).length;
+  port->consumed += bytes;
+  if (port->consumed < length) {
+    return;
+  }
+  port->consumed = 0;
+  port->blocks_since = kNever;
+  for (PortCounts* counts : {&port->counts, &totals_}) {
+    --counts->lag;
+    ++counts->delivered;
+    counts->delivered_bytes += length;
+  }
+  log_.read(port->next++);
+  log_.trim(limits_.history);
+  settle(now);
+}
+
+bool Bus::readable(PortId id) const {
+  const Port* port = find(id);
+  return port != nullptr && (port->overtaken || port->counts.lag > 0);
+}
+
+// What was pushed before a port joined, and is not history to it, lies before its `next`.
+bool Bus::has_to_read(PortId id, const Port& port, Place place, const MessageLog::Record& record) {
+  return port.rights.receive && port.next <= place && record.is_for(id);
+}
+
+// Down to the depth, or to one message. A lossless bus gives up only what everybody has read.
+void Bus::shrink_to_depth() {
+  while (log_.bytes() > limits_.depth_bytes && log_.begin() + 1 < log_.end() &&
+         (!limits_.lossless || log_.settled_end() > log_.begin())) {
+    drop_first();
+  }
+}
+
+void Bus::drop_first() {
+  const Place place = log_.begin();
+  const MessageLog::Record& record = log_.at(place);
+  for (auto& [id, port] : ports_) {
+    if (record.unread > 0 && has_to_read(id, port, place, record)) {
+      count_dropped(port);
+      port.overtaken = port.overtaken || port.consumed > 0;
+      port.consumed = 0;
+      port.next = place + 1;
+      port.blocks_since = kNever;
+    }
+  }
+  log_.pop();
+}
+
+void Bus::count_due(Port& port) {
+  ++port.counts.lag;
+  ++totals_.lag;
+}
+
+void Bus::count_dropped(Port& port) {
+  --port.counts.lag;
+  --totals_.lag;
+  ++port.counts.dropped;
+  ++totals_.dropped;
+}
+
+PortCounts Bus::counts(PortId id) const {
+  const Port* port = find(id);
+  return port != nullptr ? port->counts : PortCounts{};
+}
+
+}  // namespace flowfs::bus

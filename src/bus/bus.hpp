@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The data of one bus: a log that every member reads at its own place, and who waits for whom.
+//
+//   lossy     a sender never waits: where there is no room the oldest message goes, and is counted
+//             as dropped for each member that had not read it, and for no other
+//   lossless  a sender waits while a member has too much unread; a member that lets it wait too
+//             long may be cut off
+//
+// Threads: one. No clock: `now` is an argument.
+// Errors: outcomes. Sending and joining may throw std::bad_alloc, and have changed nothing then.
+// Units: bytes of the log, as MessageLog::cost() counts them; messages where it says so.
+// Invariants, of every member at every moment:
+//   1. due = delivered + dropped + lag, `due` being the messages sent to it since it joined (and
+//      the history it got); totals() are the sums over all that ever were members, what one had not
+//      read when it left being dropped.
+//   2. It reads what was sent to it in the order in which that was sent, each message once, whole
+//   or
+//      not at all, and never what it sent itself.
+//   3. log_bytes() <= max(depth, cost of one message), but where a lossless bus had its depth
+//      lowered or had been lossy before.
+//   4. Nobody waits for room that is there.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "bus/member.hpp"
+#include "bus/message_log.hpp"
+#include "bus/policy.hpp"
+
+namespace flowfs::bus {
+
+enum class [[nodiscard]] SendOutcome {
+  ok,
+  full,      // lossless: no room now, or others wait for it already
+  too_long,  // longer than the mtu
+};
+
+enum class [[nodiscard]] ReadOutcome {
+  ok,
+  empty,
+  overtaken,  // lossy: the message that was being read in parts is gone; told once
+};
+
+struct Limits {
+  bool lossless = false;
+  std::size_t mtu_bytes = 917'504;
+  std::size_t depth_bytes = 1'048'576;
+  std::uint64_t history = 0;     // messages kept for those who join later
+  Micros evict = Micros::max();  // lossless: how long a member may block the bus
+};
+
+struct Rights {
+  bool receive = false;
+  bool send = false;
+};
+
+struct PortCounts {
+  std::uint64_t sent = 0;
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t delivered = 0;
+  std::uint64_t delivered_bytes = 0;
+  std::uint64_t dropped = 0;
+  std::uint64_t lag = 0;  // messages it has still to read
+};
+
+class Bus {
+ public:
+  explicit Bus(Limits limits) : limits_(limits) {}
+
+  [[nodiscard]] const Limits& limits() const { return limits_; }
+  void set_limits(const Limits& limits, Instant now);
+
+  // `member` outlives its membership. It gets the last `history` messages that were sent to all.
+  void join(PortId port, PortNumber number, Member& member, Rights rights);
+  // Unknown ports are ignored, here and below (as members that were cut off are).
+  void leave(PortId port, Instant now);
+  [[nodiscard]] bool is_member(PortId port) const { return ports_.contains(port); }
+
+  // Sends to every other member that receives. `from` may send; `message` is not empty.
+  SendOutcome send(PortId from, std::span<const std::byte> message, Instant now);
+  // The same to some of them.
+  SendOutcome send_to(PortId from, std::span<const std::byte> message,
+                      std::span<const PortNumber> to, Instant now);
+
+  // What is left of the first message that `port` has to read, valid until the next call that is
+  // not const.
+  struct Front {
+    ReadOutcome outcome = ReadOutcome::empty;
+    std::span<const std::byte> rest;
+  };
+  Front front(PortId port);
+  // Whether an earlier read took the first part of it.
+  [[nodiscard]] bool has_begun(PortId port) const;
+  // Takes `bytes` <= front().rest.size(); the message goes when all of it is taken.
+  void consume(PortId port, std::size_t bytes, Instant now);
+  [[nodiscard]] bool readable(PortId port) const;
+
+  // Whether there is room for any message; if not, on_room() comes when there is.
+  [[nodiscard]] bool writable(PortId port);
+  // After `full`: on_room() when it is this member's turn and there is room for `bytes`. Members
+  // that wait get their turns in the order in which they came.
+  void wait_for_room(PortId port, std::size_t bytes, Instant now);
+  void stop_waiting(PortId port, Instant now);
+
+  // Cuts off who has blocked the bus too long.
+  void tick(Instant now);
+  [[nodiscard]] Instant next_deadline() const;
+
+  [[nodiscard]] std::size_t log_bytes() const { return log_.bytes(); }
+  [[nodiscard]] PortCounts counts(PortId port) const;
+  [[nodiscard]] const PortCounts& totals() const { return totals_; }
+  // Empty, or what is wrong, in words. Slow: for tests.
+  [[nodiscard]] std::string check_invariants() const;
+
+ private:
+  using Place = MessageLog::Place;
+  struct Port {
+    PortNumber number{};
+    Member* member = nullptr;
+    Rights rights;
+    Place next = 0;                 // nothing before it is still to be read
+    std::size_t consumed = 0;       // of the message at `next`
+    bool overtaken = false;         // to be told
+    bool woken = false;             // in woken_
+    bool wants_room = false;        // writable() said no
+    Instant blocks_since = kNever;  // a sender waits for it
+    PortCounts counts;
+  };
+  using Ports = std::map<PortId, Port>;
+  struct Waiting {
+    PortId port{};
+    std::size_t bytes = 0;
+  };
+
+  [[nodiscard]] Port* find(PortId id);
+  [[nodiscard]] const Port* find(PortId id) const;
+  SendOutcome store(PortId from, std::span<const std::byte> message, MessageLog::Audience audience,
+                    Instant now);
+  [[nodiscard]] bool has_room(std::size_t bytes) const;
+  void shrink_to_depth();
+  void drop_first();
+  void give_history(Port& port);
+  [[nodiscard]] static bool has_to_read(PortId id, const Port& port, Place place,
+                                        const MessageLog::Record& record);
+  void count_due(Port& port);
+  void count_dropped(Port& port);
+  void settle(Instant now);
+  bool wake_one();
+  bool give_turn();
+  bool tell_poller();
+  void note_blockers(Instant now);
+
+  Limits limits_;
+  MessageLog log_;
+  Ports ports_;
+  std::map<PortNumber, PortId> numbers_;
+  std::vector<PortId> woken_;    // on_message() is due; has a place for every port
+  std::deque<Waiting> waiting_;  // for room, first come first served
+  std::optional<PortId> turn_;   // whose on_room() is running
+  std::size_t pollers_ = 0;      // ports with wants_room
+  bool settling_ = false;
+  PortCounts totals_;
+};
+
+}  // namespace flowfs::bus

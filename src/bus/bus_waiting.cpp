@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Who waits on a bus: readers for messages, senders for room, and everybody for a member that
+// blocks a lossless bus.
+#include <algorithm>
+
+#include "bus/bus.hpp"
+
+namespace flowfs::bus {
+
+bool Bus::has_room(std::size_t bytes) const {
+  return !limits_.lossless || log_.unread_bytes() == 0 ||
+         log_.unread_bytes() + MessageLog::cost(bytes) <= limits_.depth_bytes;
+}
+
+bool Bus::writable(PortId id) {
+  Port* port = find(id);
+  if (port == nullptr || has_room(limits_.mtu_bytes)) {
+    return true;
+  }
+  pollers_ += port->wants_room ? 0 : 1;
+  port->wants_room = true;
+  return false;
+}
+
+void Bus::wait_for_room(PortId id, std::size_t bytes, Instant now) {
+  if (find(id) == nullptr) {
+    return;
+  }
+  const auto entry = std::ranges::find(waiting_, id, &Waiting::port);
+  if (entry != waiting_.end()) {
+    entry->bytes = bytes;
+  } else {
+    waiting_.push_back({.port = id, .bytes = bytes});
+  }
+  settle(now);
+}
+
+void Bus::stop_waiting(PortId id, Instant now) {
+  std::erase_if(waiting_, [id](const Waiting& waiting) { return waiting.port == id; });
+  settle(now);
+}
+
+// Tells everybody who has something to do, until nobody has. What they do comes back here, finds
+// that this runs already, and is seen by the next round.
+void Bus::settle(Instant now) {
+  if (settling_) {
+    return;
+  }
+  settling_ = true;
+  while (wake_one() || give_turn() || tell_poller()) {
+  }
+  settling_ = false;
+  if (!waiting_.empty()) {
+    note_blockers(now);
+  }
+}
+
+bool Bus::wake_one() {
+  if (woken_.empty()) {
+    return false;
+  }
+  Port* port = find(woken_.back());
+  woken_.pop_back();
+  port->woken = false;
+  port->member->on_message();
+  return true;
+}
+
+bool Bus::give_turn() {
+  if (waiting_.empty() || !has_room(waiting_.front().bytes)) {
+    return false;
+  }
+  turn_ = waiting_.front().port;
+  waiting_.pop_front();
+  find(*turn_)->member->on_room();
+  turn_.reset();
+  return true;
+}
+
+bool Bus::tell_poller() {
+  if (pollers_ == 0 || !has_room(limits_.mtu_bytes)) {
+    return false;
+  }
+  const auto entry =
+      std::ranges::find_if(ports_, [](const auto& one) { return one.second.wants_room; });
+  entry->second.wants_room = false;
+  --pollers_;
+  entry->second.member->on_room();
+  return true;
+}
+
+// Those who have not read the first message that somebody has still to read.
+void Bus::note_blockers(Instant now) {
+  if (!limits_.lossless || limits_.evict == Micros::max() || log_.unread_bytes() == 0) {
+    return;
+  }
+  const Place place = log_.settled_end();
+  for (auto& [id, port] : ports_) {
+    if (port.blocks_since == kNever && has_to_read(id, port, place, log_.at(place))) {
+      port.blocks_since = now;
+    }
+  }
+}
+
+Instant Bus::next_deadline() const {
+  Instant first = kNever;
+  if (limits_.lossless && limits_.evict != Micros::max()) {
+    for (const auto& [id, port] : ports_) {
+      if (port.blocks_since != kNever) {
+        first = std::min(first, later(port.blocks_since, limits_.evict));
+      }
+    }
+  }
+  return first;
+}
+
+void Bus::tick(Instant now) {
+  std::vector<std::pair<PortId, Member*>> late;
+  if (next_deadline() <= now) {
+    for (const auto& [id, port] : ports_) {
+      if (port.blocks_since != kNever && later(port.blocks_since, limits_.evict) <= now) {
+        late.emplace_back(id, port.member);
+      }
+    }
+  }
+  for (const auto& [id, member] : late) {
+    leave(id, now);
+    member->on_cut_off();
+  }
+}
+
+std::string Bus::check_invariants() const {
+  PortCounts sum;
+  for (const auto& [id, port] : ports_) {
+    std::uint64_t unread = 0;
+    for (Place place = log_.begin(); place < log_.end(); ++place) {
+      unread += has_to_read(id, port, place, log_.at(place)) ? 1U : 0U;
+    }
+    if (unread != port.counts.lag) {
+      return "the lag of a port is not what it has still to read";
+    }
+    sum.lag += port.counts.lag;
+  }
+  std::size_t bytes = 0;
+  std::uint64_t unread = 0;
+  for (Place place = log_.begin(); place < log_.end(); ++place) {
+    bytes += MessageLog::cost(log_.at(place).length);
+    unread += log_.at(place).unread;
+  }
+  if (bytes != log_.bytes() || unread != totals_.lag || sum.lag != totals_.lag) {
+    return "the log does not hold what is still to be read";
+  }
+  if (!limits_.lossless && log_.begin() + 1 < log_.end() && bytes > limits_.depth_bytes) {
+    return "the log is deeper than it may be";
+  }
+  if (!waiting_.empty() && has_room(waiting_.front().bytes)) {
+    return "a member waits for room that is there";
+  }
+  return woken_.empty() ? "" : "a member was not told of a message";
+}
+
+}  // namespace flowfs::bus
