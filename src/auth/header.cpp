@@ -2,9 +2,11 @@
 #include "auth/header.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "auth/byte_reader.hpp"
+#include "auth/byte_writer.hpp"
 
 namespace flowfs::auth {
 namespace {
@@ -13,34 +15,15 @@ constexpr std::array kMagic{std::byte{'O'}, std::byte{'A'}, std::byte{'P'}};
 constexpr std::uint8_t kVersion = 1;
 constexpr std::uint8_t kRequirePq = 1;  // of the flags, whose other bits are 0
 
-class Writer {
- public:
-  explicit Writer(Bytes& out) : out_(out) {}
-
-  void number(std::uint64_t value, std::size_t bytes) {
-    for (std::size_t i = bytes; i-- > 0;) {
-      out_.push_back(static_cast<std::byte>(value >> (8 * i)));
-    }
+template <typename Code>
+void append_codes(Bytes& to, const std::vector<Code>& list) {
+  append_number(to, list.size(), 1);
+  for (const Code code : list) {
+    append_number(to, static_cast<std::uint8_t>(code), 1);
   }
-  void bytes(View view) { append(out_, view); }
-  // Behind their length.
-  void counted(View view, std::size_t length_bytes) {
-    number(view.size(), length_bytes);
-    bytes(view);
-  }
-  template <typename Code>
-  void codes(const std::vector<Code>& list) {
-    number(list.size(), 1);
-    for (const Code code : list) {
-      number(static_cast<std::uint8_t>(code), 1);
-    }
-  }
+}
 
- private:
-  Bytes& out_;
-};
-
-// At most `most`, each once, none of them 0.
+// Each once, none of them 0.
 template <typename Code>
 bool read_codes(ByteReader& in, std::vector<Code>& list) {
   list.clear();
@@ -80,14 +63,14 @@ bool read_offer(ByteReader& in, Policy& offer) {
          (!offer.require_pq || offer.encrypt == Encrypt::require);
 }
 
-void write_offer(Writer& out, const Policy& offer) {
-  out.number(static_cast<std::uint8_t>(offer.encrypt), 1);
-  out.number(static_cast<std::uint8_t>(offer.authenticate), 1);
-  out.number(offer.require_pq ? kRequirePq : 0, 1);
-  out.codes(offer.key_exchanges);
-  out.codes(offer.ciphers);
-  out.codes(offer.kdfs);
-  out.codes(offer.digests);
+void append_offer(Bytes& to, const Policy& offer) {
+  append_number(to, static_cast<std::uint8_t>(offer.encrypt), 1);
+  append_number(to, static_cast<std::uint8_t>(offer.authenticate), 1);
+  append_number(to, offer.require_pq ? kRequirePq : 0, 1);
+  append_codes(to, offer.key_exchanges);
+  append_codes(to, offer.ciphers);
+  append_codes(to, offer.kdfs);
+  append_codes(to, offer.digests);
 }
 
 // A choice is of what is known here: one side has chosen it from what the other offered.
@@ -186,33 +169,32 @@ std::optional<Parsed> read_rest(ByteReader& in, View encoded) {
 
 Bytes encode_unsigned(const Header& header) {
   Bytes encoded;
-  Writer out(encoded);
-  out.bytes(kMagic);
-  out.number(kVersion, 1);
-  out.number(static_cast<std::uint8_t>(header.kind), 1);
-  out.bytes(header.id);
-  out.number(header.timestamp_ns, 8);
-  out.counted(std::as_bytes(std::span(header.name)), 1);
-  write_offer(out, header.offer);
+  append(encoded, kMagic);
+  append_number(encoded, kVersion, 1);
+  append_number(encoded, static_cast<std::uint8_t>(header.kind), 1);
+  append(encoded, header.id);
+  append_number(encoded, header.timestamp_ns, 8);
+  append_counted(encoded, std::as_bytes(std::span(header.name)), 1);
+  append_offer(encoded, header.offer);
   if (header.kind == Header::Kind::response) {
-    out.number(static_cast<std::uint8_t>(header.choice.key_exchange), 1);
-    out.number(static_cast<std::uint8_t>(header.choice.cipher), 1);
-    out.number(static_cast<std::uint8_t>(header.choice.kdf), 1);
-    out.number(static_cast<std::uint8_t>(header.choice.digest), 1);
-    out.bytes(header.request_hash);
+    append_number(encoded, static_cast<std::uint8_t>(header.choice.key_exchange), 1);
+    append_number(encoded, static_cast<std::uint8_t>(header.choice.cipher), 1);
+    append_number(encoded, static_cast<std::uint8_t>(header.choice.kdf), 1);
+    append_number(encoded, static_cast<std::uint8_t>(header.choice.digest), 1);
+    append(encoded, header.request_hash);
   }
   for (const Bytes& share : header.shares) {
-    out.counted(share, 2);
+    append_counted(encoded, share, 2);
   }
-  out.number(header.certificates.size(), 1);
+  append_number(encoded, header.certificates.size(), 1);
   for (const Bytes& certificate : header.certificates) {
-    out.counted(certificate, 2);
+    append_counted(encoded, certificate, 2);
   }
-  out.counted(header.data, 2);
+  append_counted(encoded, header.data, 2);
   return encoded;
 }
 
-void append_signature(Bytes& encoded, View signature) { Writer(encoded).counted(signature, 2); }
+void append_signature(Bytes& encoded, View signature) { append_counted(encoded, signature, 2); }
 
 Bytes encode(const Header& header) {
   Bytes encoded = encode_unsigned(header);

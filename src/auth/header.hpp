@@ -38,15 +38,15 @@ struct Header {
   Kind kind = Kind::request;
   HeaderId id{};
   std::uint64_t timestamp_ns = 0;  // since the epoch, realtime
-  std::string name;                // that was dialled
-  Policy offer;                    // the sender's
-  Choice choice;                   // response only
-  Bytes request_hash;              // response only, by the chosen digest
+  std::string name = {};           // that was dialled
+  Policy offer = {};               // the sender's
+  Choice choice = {};              // response only
+  Bytes request_hash = {};         // response only, by the chosen digest
   // Request: one for each key exchange of the offer, in its order. Response: one, if encrypted.
-  std::vector<Bytes> shares;
-  std::vector<Bytes> certificates;  // DER, the sender's own first
-  Bytes data;                       // of the application
-  Bytes signature;                  // there exactly if certificates are
+  std::vector<Bytes> shares = {};
+  std::vector<Bytes> certificates = {};  // DER, the sender's own first
+  Bytes data = {};                       // of the application
+  Bytes signature = {};                  // there exactly if certificates are
 
   bool operator==(const Header&) const = default;
 };

@@ -30,22 +30,7 @@ constexpr std::array kRefusals{
     RefusalInfo{Refusal::replayed, EKEYREJECTED, "the header was used before"},
     RefusalInfo{Refusal::no_certificate, ENOKEY, "the other side shows no certificate"},
     RefusalInfo{Refusal::no_trust, ENOKEY, "no authority is configured to check a certificate by"},
-    RefusalInfo{Refusal::malformed_certificate, EKEYREJECTED,
-                "a certificate is malformed or truncated"},
-    RefusalInfo{Refusal::untrusted, EKEYREJECTED, "the certificate is of an unknown authority"},
-    RefusalInfo{Refusal::incomplete_chain, EKEYREJECTED,
-                "a certificate between the leaf and the authority is missing"},
-    RefusalInfo{Refusal::expired, EKEYEXPIRED, "the certificate has expired"},
-    RefusalInfo{Refusal::not_yet_valid, EKEYREJECTED, "the certificate is not valid yet"},
-    RefusalInfo{Refusal::revoked, EKEYREVOKED, "the certificate is revoked"},
-    RefusalInfo{Refusal::no_revocation_list, EKEYREJECTED,
-                "no valid revocation list of the certificate's issuer"},
-    RefusalInfo{Refusal::wrong_name, EKEYREJECTED, "the certificate is for another name"},
-    RefusalInfo{Refusal::only_common_name, EKEYREJECTED,
-                "the certificate has the name only as common name"},
-    RefusalInfo{Refusal::wrong_purpose, EKEYREJECTED, "the certificate is for another purpose"},
-    RefusalInfo{Refusal::too_deep, EKEYREJECTED, "the chain of certificates is too long"},
-    RefusalInfo{Refusal::weak_key, EKEYREJECTED, "the certificate's key is too weak"},
+    RefusalInfo{Refusal::bad_certificate, EKEYREJECTED, "the certificate is refused"},
     RefusalInfo{Refusal::wrong_destination, EKEYREJECTED, "the header is for another name"},
     RefusalInfo{Refusal::bad_signature, EKEYREJECTED, "the signature does not fit"},
     RefusalInfo{Refusal::wrong_request, EKEYREJECTED, "the answer is to another request"},
@@ -69,5 +54,13 @@ static_assert(in_order());
 std::span<const RefusalInfo> all_refusals() { return kRefusals; }
 
 const RefusalInfo& info(Refusal reason) { return kRefusals.at(static_cast<std::size_t>(reason)); }
+
+int Refused::error() const {
+  return reason == Refusal::bad_certificate ? info(chain).error : to_errno(reason);
+}
+
+std::string_view Refused::words() const {
+  return reason == Refusal::bad_certificate ? info(chain).words : to_string(reason);
+}
 
 }  // namespace flowfs::auth

@@ -7,6 +7,8 @@
 #include <span>
 #include <string_view>
 
+#include "auth/certificates.hpp"
+
 namespace flowfs::auth {
 
 enum class Refusal : std::uint8_t {
@@ -30,18 +32,7 @@ enum class Refusal : std::uint8_t {
   // The peer's certificates.
   no_certificate,
   no_trust,
-  malformed_certificate,
-  untrusted,
-  incomplete_chain,
-  expired,
-  not_yet_valid,
-  revoked,
-  no_revocation_list,
-  wrong_name,
-  only_common_name,
-  wrong_purpose,
-  too_deep,
-  weak_key,
+  bad_certificate,
   // The transcript.
   wrong_destination,
   bad_signature,
@@ -62,5 +53,18 @@ std::span<const RefusalInfo> all_refusals();
 const RefusalInfo& info(Refusal reason);
 inline int to_errno(Refusal reason) { return info(reason).error; }
 inline std::string_view to_string(Refusal reason) { return info(reason).words; }
+
+// The same, and for bad_certificate what is wrong with it.
+struct Refused {
+  Refused(Refusal why) : reason(why) {}  // NOLINT(google-explicit-constructor): most have no more
+  explicit Refused(Verdict verdict) : reason(Refusal::bad_certificate), chain(verdict) {}
+
+  Refusal reason;
+  Verdict chain = Verdict::ok;
+
+  [[nodiscard]] int error() const;
+  [[nodiscard]] std::string_view words() const;
+  bool operator==(const Refused&) const = default;
+};
 
 }  // namespace flowfs::auth

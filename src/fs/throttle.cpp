@@ -11,7 +11,6 @@
 namespace flowfs::fs {
 namespace {
 
-constexpr double kBurstSeconds = 0.1;
 constexpr std::size_t kMostAccounts = 4096;
 
 bool always_passes(const fuse_in_header& header) {
@@ -40,27 +39,7 @@ bool always_passes(const fuse_in_header& header) {
   }
 }
 
-double seconds(Instant::duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 }  // namespace
-
-bool TokenBucket::take(double rate, Instant now) {
-  const double most = std::max(1.0, rate * kBurstSeconds);
-  tokens_ = std::min(most, tokens_ + rate * seconds(now - filled_));
-  filled_ = now;
-  if (tokens_ < 1) {
-    return false;
-  }
-  tokens_ -= 1;
-  return true;
-}
-
-Instant TokenBucket::next(double rate) const {
-  const double wait_us = std::max(0.0, (1 - tokens_) / rate * 1e6);
-  return later(filled_, Micros(static_cast<std::int64_t>(wait_us) + 1));
-}
 
 Throttle::Throttle(Loop& loop, registry::Users& users, std::uint64_t rate, Micros longest,
                    Deliver deliver, Refuse refuse)

@@ -25,22 +25,10 @@
 
 #include "base/clock.hpp"
 #include "base/loop.hpp"
+#include "base/token_bucket.hpp"
 #include "registry/users.hpp"
 
 namespace flowfs::fs {
-
-// Tokens that come at a steady rate, up to a tenth of a second's worth.
-class TokenBucket {
- public:
-  // Takes a token if there is one.
-  bool take(double rate, Instant now);
-  // When the next token comes.
-  [[nodiscard]] Instant next(double rate) const;
-
- private:
-  double tokens_ = 0;
-  Instant filled_{};
-};
 
 class Throttle {
  public:
