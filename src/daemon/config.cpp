@@ -9,8 +9,8 @@
 #include <tuple>
 #include <utility>
 
+#include "base/toml.hpp"
 #include "daemon/keys.hpp"
-#include "daemon/toml.hpp"
 
 namespace flowfs::daemon {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// toml++ as config.cpp needs it: compiled in, so that a fuzzer sees into it; errors as values; and
-// safe for bad text.
+// toml++ as parsers of files that people write need it: compiled in, so that a fuzzer sees into it;
+// errors as values; and safe for bad text.
 //
 // Version 3.3, which distributions have, calls two things impossible that a bad text makes happen.
 // Its own code behind them copes, so here they are defined as what they stand for:
@@ -8,7 +8,7 @@
 //     them. They are switched off, and NDEBUG with them, which chooses between the two.
 //   * "unreachable" cases of a character class (a letter such as U+040B outside of quotes): the
 //     character is not in the class.
-// To be included once, by config.cpp.
+// To be included by sources, never by a header.
 #pragma once
 
 #define TOML_HEADER_ONLY 1
