@@ -15,9 +15,8 @@ constexpr std::string_view kTrunk = "trunk ";
 
 Result<std::uint16_t> parse_vlan(std::string_view text) {
   unsigned value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data(), end, value);
-  if (stopped != end || error == std::errc::invalid_argument) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (end != text.data() + text.size() || error == std::errc::invalid_argument) {
     return fail(EINVAL, "VLAN");
   }
   if (error == std::errc::result_out_of_range || value < kLeast || value > kMost) {

@@ -17,7 +17,7 @@ constexpr PortNumber kThree{3};
 constexpr Instant kStart{std::chrono::hours(1)};
 constexpr MacTable::Limits kSmall{.most = 8, .most_of_port = 4, .age = std::chrono::seconds(300)};
 
-Instant at(int seconds) { return kStart + std::chrono::seconds(seconds); }
+Instant at(unsigned seconds) { return kStart + std::chrono::seconds(seconds); }
 
 TEST(MacTable, finds_a_station_where_it_was_heard) {
   MacTable table(kSmall);
@@ -72,7 +72,7 @@ TEST(MacTable, takes_another_age_at_once) {
 TEST(MacTable, gives_up_the_oldest_of_a_port_that_shows_too_many) {
   MacTable table(kSmall);
   table.learn(station(100), kNoVlan, kTwo, kStart);
-  for (int i = 0; i < 6; ++i) {
+  for (unsigned i = 0; i < 6; ++i) {
     table.learn(station(i), kNoVlan, kOne, at(i));
   }
   EXPECT_EQ(table.size(), 5U);
@@ -83,7 +83,7 @@ TEST(MacTable, gives_up_the_oldest_of_a_port_that_shows_too_many) {
 
 TEST(MacTable, keeps_of_a_port_what_was_heard_last) {
   MacTable table(kSmall);
-  for (int i = 0; i < 4; ++i) {
+  for (unsigned i = 0; i < 4; ++i) {
     table.learn(station(i), kNoVlan, kOne, at(i));
   }
   table.learn(station(0), kNoVlan, kOne, at(5));
@@ -94,7 +94,7 @@ TEST(MacTable, keeps_of_a_port_what_was_heard_last) {
 
 TEST(MacTable, a_full_table_has_no_room_for_a_new_port_until_something_ages) {
   MacTable table(kSmall);
-  for (int i = 0; i < 4; ++i) {
+  for (unsigned i = 0; i < 4; ++i) {
     table.learn(station(i), kNoVlan, kOne, kStart);
     table.learn(station(10 + i), kNoVlan, kTwo, at(100));
   }
