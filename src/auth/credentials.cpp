@@ -249,10 +249,14 @@ Result<Credential> Credential::parse(std::string_view certificates, std::string_
   if (!parsed) {
     return std::unexpected(parsed.error());
   }
-  if (!parsed->belongs_to(chain->front())) {
+  return combine(std::move(*chain), std::move(*parsed));
+}
+
+Result<Credential> Credential::combine(std::vector<Certificate> chain, PrivateKey key) {
+  if (chain.empty() || !key.belongs_to(chain.front())) {
     return fail(EKEYREJECTED, "the key is not that of the (first) certificate");
   }
-  return Credential(std::move(*chain), std::move(*parsed));
+  return Credential(std::move(chain), std::move(key));
 }
 
 }  // namespace flowfs::auth

@@ -83,6 +83,7 @@ class Credential {
  public:
   // `certificates` begins with that of `key`; those behind it lead to an authority.
   static Result<Credential> parse(std::string_view certificates, std::string_view key);
+  static Result<Credential> combine(std::vector<Certificate> chain, PrivateKey key);
 
   [[nodiscard]] const Certificate& leaf() const { return chain_.front(); }
   [[nodiscard]] const std::vector<Certificate>& chain() const { return chain_; }

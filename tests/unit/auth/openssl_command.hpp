@@ -26,7 +26,7 @@ class OpensslCommand {
 
   // Runs a script of the shell in the folder; what it prints is shown where it fails.
   [[nodiscard]] bool run(const std::string& script) const {
-    write("script", "set -e\ncd '" + folder_ + "'\n" + kFunctions + script);
+    write("script", "set -e\numask 022\ncd '" + folder_ + "'\n" + kFunctions + script);
     const std::string command = "bash '" + path("script") + "' >'" + path("output") + "' 2>&1";
     const bool done = std::system(command.c_str()) == 0;
     EXPECT_TRUE(done) << script << '\n' << read("output");

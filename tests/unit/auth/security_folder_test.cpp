@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "auth/security_folder.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "openssl_command.hpp"
+
+namespace flowfs::auth {
+namespace {
+
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::Field;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr uid_t kStranger = 12345;
+
+// A folder with an authority and a server called log, copied from what was made once.
+class SecurityFolderTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    files_ = std::make_unique<OpensslCommand>();
+    ASSERT_TRUE(files_->run(R"(
+      server='subjectAltName=DNS:log\nextendedKeyUsage=serverAuth\n'
+      authority ca; authority stranger
+      certificate log ca "$server"; certificate next ca "$server"
+      certificate foreign stranger "$server"
+      revoke ca log.pem; lists ca
+      mkdir -p made/cacert made/server/log
+      cp ca.pem made/cacert
+      cp log.pem made/server/log/crt.pem; cp log.key made/server/log/key.pem
+      chmod -R go= made; cp ca.key made/.hidden
+    )"));
+  }
+  static void TearDownTestSuite() { files_.reset(); }
+  void SetUp() override {
+    ASSERT_TRUE(files_->run("rm -rf root; cp -a made root"));
+    folder_ = std::make_unique<SecurityFolder>(
+        files_->path("root"), [this](const Complaint& complaint) { told_.push_back(complaint); });
+  }
+
+  static bool shell(const std::string& script) { return files_->run("cd root\n" + script); }
+  // As long after the last look as it takes to look again.
+  Instant later_on() { return now_ += SecurityFolder::kLookAgain; }
+
+  Result<NameSecurity> server() { return folder_->of(Side::server, "log", later_on()); }
+  std::string subject_of_server() {
+    const auto found = server();
+    return found && found->credential ? found->credential->leaf().subject() : "";
+  }
+  Verdict verify(const std::string& file) {
+    const auto trust = folder_->trust(later_on());
+    const auto chain = parse_certificates(files_->read(file));
+    return trust && chain
+               ? verify_chain(*chain, **trust, "log", Purpose::server, std::time(nullptr) + 60)
+               : Verdict::refused;
+  }
+  // What was told since the last time.
+  Complaints told() { return std::exchange(told_, {}); }
+  static auto complaint(const std::string& file, const std::string& why) {
+    return ElementsAre(testing::AllOf(Field(&Complaint::path, EndsWith("/root/" + file)),
+                                      Field(&Complaint::why, HasSubstr(why))));
+  }
+
+  static std::unique_ptr<OpensslCommand> files_;
+  std::unique_ptr<SecurityFolder> folder_;
+  Complaints told_;
+  Instant now_ = Clock::now();
+};
+
+std::unique_ptr<OpensslCommand> SecurityFolderTest::files_;
+
+TEST_F(SecurityFolderTest, finds_what_is_there) {
+  EXPECT_EQ(subject_of_server(), "CN=log");
+  EXPECT_EQ(verify("log.pem"), Verdict::ok);
+  EXPECT_EQ(verify("foreign.pem"), Verdict::untrusted);
+  const auto client = folder_->of(Side::client, "log", now_);
+  ASSERT_TRUE(client);
+  EXPECT_EQ(client->credential, nullptr);
+  EXPECT_FALSE(client->policy);
+  EXPECT_THAT(folder_->names(Side::server), ElementsAre("log"));
+  EXPECT_THAT(folder_->names(Side::client), IsEmpty());
+  EXPECT_THAT(told(), IsEmpty());
+}
+
+TEST_F(SecurityFolderTest, has_nothing_where_there_is_no_folder) {
+  ASSERT_TRUE(files_->run("rm -r root"));
+  const auto found = server();
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->credential, nullptr);
+  EXPECT_EQ(folder_->trust(now_).error().error, ENOKEY);
+  EXPECT_THAT(told(), IsEmpty());
+}
+
+TEST_F(SecurityFolderTest, has_nobody_to_believe_without_an_authority) {
+  ASSERT_TRUE(shell("rm cacert/*"));
+  EXPECT_EQ(folder_->trust(now_).error().error, ENOKEY);
+}
+
+TEST_F(SecurityFolderTest, reads_the_policy_of_a_name) {
+  ASSERT_TRUE(shell("echo 'encrypt = \"require\"' >server/log/enc.toml"));
+  const auto found = server();
+  ASSERT_TRUE(found);
+  ASSERT_TRUE(found->policy);
+  EXPECT_EQ(found->policy->encrypt, Encrypt::require);
+}
+
+TEST_F(SecurityFolderTest, refuses_a_name_whose_policy_it_does_not_understand) {
+  ASSERT_TRUE(shell(
+      "printf 'cipher = [\"aes-128-gcm\"]\\nencrypt = \"sometimes\"\\n' >server/log/enc.toml"));
+  EXPECT_EQ(server().error().error, EKEYREJECTED);
+  EXPECT_THAT(told(), complaint("server/log/enc.toml", "enc.toml:2: encrypt"));
+}
+
+TEST_F(SecurityFolderTest, reads_again_what_has_changed) {
+  EXPECT_EQ(subject_of_server(), "CN=log");
+  ASSERT_TRUE(shell("cp ../next.pem server/log/crt.pem; cp ../next.key server/log/key.pem"));
+  EXPECT_EQ(subject_of_server(), "CN=next");
+  EXPECT_EQ(verify("foreign.pem"), Verdict::untrusted);
+  ASSERT_TRUE(shell("cp ../stranger.pem cacert"));
+  EXPECT_EQ(verify("foreign.pem"), Verdict::ok);
+  ASSERT_TRUE(shell("mkdir -m 700 crl; cp ../ca.crl crl"));
+  EXPECT_EQ(verify("log.pem"), Verdict::revoked);
+  ASSERT_TRUE(shell("rm cacert/ca.pem"));
+  EXPECT_EQ(verify("log.pem"), Verdict::untrusted);
+}
+
+TEST_F(SecurityFolderTest, follows_a_folder_that_is_swapped_by_a_link) {
+  ASSERT_TRUE(
+      shell("mv server/log server/.first; ln -s .first server/log; "
+            "mkdir -m 700 server/.second; cp ../next.pem server/.second/crt.pem; "
+            "install -m 600 ../next.key server/.second/key.pem"));
+  EXPECT_EQ(subject_of_server(), "CN=log");
+  ASSERT_TRUE(shell("ln -sfn .second server/log"));
+  EXPECT_EQ(subject_of_server(), "CN=next");
+}
+
+TEST_F(SecurityFolderTest, looks_no_more_than_once_in_a_while) {
+  const auto first = server();
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(shell("rm -r server/log"));
+  const auto soon = folder_->of(Side::server, "log", now_ + SecurityFolder::kLookAgain - Micros(1));
+  ASSERT_TRUE(soon);
+  EXPECT_EQ(soon->credential, first->credential);
+  EXPECT_EQ(server()->credential, nullptr);
+}
+
+TEST_F(SecurityFolderTest, keeps_what_has_not_changed) {
+  const auto first = server();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(server()->credential, first->credential);
+  const auto trust = folder_->trust(later_on());
+  ASSERT_TRUE(trust);
+  EXPECT_EQ(*folder_->trust(later_on()), *trust);
+}
+
+TEST_F(SecurityFolderTest, refuses_a_key_that_others_may_read) {
+  for (const char* const mode : {"g+r", "o+r", "g+w", "o+w", "o+x"}) {
+    ASSERT_TRUE(
+        shell(std::string("chmod 600 server/log/key.pem; chmod ") + mode + " server/log/key.pem"));
+    EXPECT_EQ(server().error().error, EKEYREJECTED) << mode;
+  }
+  EXPECT_THAT(told(), complaint("server/log/key.pem", "others may read or write"));
+  ASSERT_TRUE(shell("chmod 400 server/log/key.pem"));
+  EXPECT_EQ(subject_of_server(), "CN=log");
+}
+
+TEST_F(SecurityFolderTest, complains_once_until_the_reason_is_another) {
+  ASSERT_TRUE(shell("chmod 644 server/log/key.pem"));
+  EXPECT_FALSE(server());
+  EXPECT_EQ(told().size(), 1U);
+  EXPECT_FALSE(server());
+  EXPECT_THAT(told(), IsEmpty());
+  ASSERT_TRUE(shell("chmod 600 server/log/key.pem; echo >server/log/key.pem"));
+  EXPECT_FALSE(server());
+  EXPECT_THAT(told(), complaint("server/log/key.pem", "no private key"));
+  ASSERT_TRUE(shell("cp ../log.key server/log/key.pem"));
+  EXPECT_TRUE(server());
+  ASSERT_TRUE(shell("echo >server/log/key.pem"));
+  EXPECT_FALSE(server());
+  EXPECT_EQ(told().size(), 1U);
+}
+
+TEST_F(SecurityFolderTest, refuses_what_others_may_write) {
+  ASSERT_TRUE(shell("chmod g+w server/log/crt.pem"));
+  EXPECT_FALSE(server());
+  EXPECT_THAT(told(), complaint("server/log/crt.pem", "others may write"));
+  ASSERT_TRUE(shell("chmod g-w server/log/crt.pem; chmod o+w server/log"));
+  EXPECT_FALSE(server());
+  EXPECT_THAT(told(), complaint("server/log", "others may write"));
+  ASSERT_TRUE(shell("chmod 700 server/log; chmod 777 server"));
+  EXPECT_FALSE(server());
+  EXPECT_THAT(told(), IsEmpty());  // still the same kind of fault, nothing was read
+  ASSERT_TRUE(shell("chmod 777 cacert"));
+  EXPECT_EQ(folder_->trust(later_on()).error().error, EKEYREJECTED);
+  EXPECT_THAT(told(), complaint("cacert", "others may write"));
+}
+
+TEST_F(SecurityFolderTest, refuses_what_belongs_to_another_user) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "only root can give files away";
+  }
+  const std::string key = files_->path("root/server/log/key.pem");
+  ASSERT_EQ(::chown(key.c_str(), kStranger, kStranger), 0);
+  EXPECT_FALSE(server());
+  EXPECT_THAT(told(), complaint("server/log/key.pem", "belongs to another user"));
+  const std::string authority = files_->path("root/cacert/ca.pem");
+  ASSERT_EQ(::chown(authority.c_str(), kStranger, kStranger), 0);
+  EXPECT_EQ(folder_->trust(later_on()).error().error, ENOKEY);
+  EXPECT_THAT(told(), complaint("cacert/ca.pem", "belongs to another user"));
+}
+
+TEST_F(SecurityFolderTest, refuses_half_of_a_pair) {
+  ASSERT_TRUE(shell("rm server/log/key.pem"));
+  EXPECT_FALSE(server());
+  EXPECT_THAT(told(), complaint("server/log/key.pem", "missing"));
+  ASSERT_TRUE(shell("cp ../next.key server/log/key.pem; chmod 600 server/log/key.pem"));
+  EXPECT_FALSE(server());
+  EXPECT_THAT(told(), complaint("server/log/key.pem", "not that of"));
+}
+
+TEST_F(SecurityFolderTest, passes_over_a_spoiled_authority_and_no_spoiled_list) {
+  ASSERT_TRUE(shell("echo nothing >cacert/a.pem; chmod 600 cacert/a.pem"));
+  EXPECT_EQ(verify("log.pem"), Verdict::ok);
+  EXPECT_THAT(told(), complaint("cacert/a.pem", "no certificate"));
+  ASSERT_TRUE(shell("mkdir -m 700 crl; echo nothing >crl/a.pem"));
+  EXPECT_EQ(folder_->trust(later_on()).error().error, EKEYREJECTED);
+  EXPECT_THAT(told(), complaint("crl/a.pem", "no list of revoked"));
+}
+
+TEST_F(SecurityFolderTest, notices_a_folder_of_lists_that_comes_with_open_modes) {
+  EXPECT_EQ(verify("log.pem"), Verdict::ok);
+  ASSERT_TRUE(shell("mkdir crl; chmod 777 crl; cp ../ca.crl crl"));
+  EXPECT_EQ(folder_->trust(later_on()).error().error, EKEYREJECTED);
+  EXPECT_THAT(told(), complaint("crl", "others may write"));
+}
+
+TEST_F(SecurityFolderTest, does_not_wait_for_what_is_no_file) {
+  ASSERT_TRUE(shell("rm server/log/key.pem; mkfifo -m 600 server/log/key.pem"));
+  EXPECT_FALSE(server());
+  EXPECT_THAT(told(), complaint("server/log/key.pem", "not a regular file"));
+}
+
+TEST_F(SecurityFolderTest, refuses_names_that_lead_elsewhere) {
+  for (const std::string name : {"", ".", "..", ".hidden", "../server/log", "log/", "a/b"}) {
+    EXPECT_EQ(folder_->of(Side::server, name, now_).error().error, EINVAL) << name;
+  }
+  EXPECT_EQ(folder_->of(Side::server, std::string("a\0b", 3), now_).error().error, EINVAL);
+  EXPECT_EQ(folder_->of(Side::server, std::string(256, 'a'), now_).error().error, EINVAL);
+}
+
+TEST_F(SecurityFolderTest, forgets_names_before_there_are_too_many) {
+  for (std::size_t i = 0; i < 2 * SecurityFolder::kMostNames; ++i) {
+    ASSERT_TRUE(folder_->of(Side::client, "name" + std::to_string(i), now_));
+  }
+  EXPECT_EQ(subject_of_server(), "CN=log");
+}
+
+TEST_F(SecurityFolderTest, bounds_the_files_of_a_folder) {
+  ASSERT_TRUE(shell("for i in $(seq 257); do : >cacert/$i; done"));
+  EXPECT_EQ(folder_->trust(now_).error().error, EKEYREJECTED);
+  EXPECT_THAT(told(), complaint("cacert", "too many files"));
+}
+
+}  // namespace
+}  // namespace flowfs::auth
