@@ -2,7 +2,6 @@
 #include "auth/record.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -65,7 +64,7 @@ Result<RecordSealer> RecordSealer::create(const Choice& choice, Secret secret, I
 }
 
 bool RecordSealer::next_epoch(Instant now) {
-  if (key_.epoch == std::numeric_limits<std::uint32_t>::max()) {
+  if (key_.epoch == limits_.last_epoch) {
     return false;
   }
   auto key = EpochKey::derive(choice_, secret_.bytes(), key_.epoch + 1, Aead::Use::seal);
@@ -133,7 +132,7 @@ RecordOpener::Outcome RecordOpener::try_open(View record, std::span<std::byte> o
   const auto epoch = static_cast<std::uint32_t>(header.number(kEpochBytes));
   const std::uint64_t number = header.number(kNumberBytes);
   if (record.size() < kRecordOverhead || out.size() != record.size() - kRecordOverhead ||
-      number >= limits_.records) {
+      number >= limits_.records || epoch > limits_.last_epoch) {
     return Outcome::malformed;
   }
   if (before_ && now >= forget_) {

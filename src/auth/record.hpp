@@ -16,8 +16,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "auth/aead.hpp"
 #include "auth/policy.hpp"
@@ -34,6 +36,7 @@ struct RekeyLimits {
   std::uint64_t records = std::uint64_t{1} << 20;  // of an epoch
   Instant::duration time = std::chrono::seconds(120);
   Instant::duration keep_old = std::chrono::seconds(30);  // a key, after its epoch
+  std::uint32_t last_epoch = std::numeric_limits<std::uint32_t>::max();
 };
 
 // A key of one epoch.

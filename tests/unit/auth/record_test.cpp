@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "auth/record.hpp"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "auth_fixture.hpp"
+
+namespace flowfs::auth {
+namespace {
+
+using Opened = RecordOpener::Outcome;
+using std::chrono::seconds;
+
+constexpr Choice kChoice{.key_exchange = KeyExchange::x25519,
+                         .cipher = Cipher::aes_256_gcm,
+                         .kdf = Kdf::hkdf,
+                         .digest = Digest::sha256};
+constexpr Instant kStart = Instant{} + seconds(1'000);
+
+Secret secret_of(unsigned first) {
+  Secret secret(32);
+  std::ranges::copy(counting(first, 32), secret.writable().begin());
+  return secret;
+}
+
+// One direction of a flow.
+class Direction {
+ public:
+  explicit Direction(const RekeyLimits& limits = {}, const Choice& choice = kChoice)
+      : sealer_(std::move(*RecordSealer::create(choice, secret_of(1), kStart, limits))),
+        opener_(std::move(*RecordOpener::create(choice, secret_of(1), limits))) {}
+
+  Bytes seal(std::string_view text, Instant now = kStart) {
+    Bytes record(text.size() + kRecordOverhead);
+    EXPECT_EQ(sealer_.seal(from_text(text), record, now), RecordSealer::Outcome::ok);
+    return record;
+  }
+  Opened open(const Bytes& record, Instant now = kStart) {
+    text_.assign(record.size() - std::min(record.size(), kRecordOverhead), '?');
+    return opener_.open(record, std::as_writable_bytes(std::span(text_)), now);
+  }
+  [[nodiscard]] const std::string& text() const { return text_; }
+  RecordSealer& sealer() { return sealer_; }
+  RecordOpener& opener() { return opener_; }
+
+ private:
+  RecordSealer sealer_;
+  RecordOpener opener_;
+  std::string text_;
+};
+
+TEST(Record, carries_a_message_with_every_cipher) {
+  for (const CipherInfo& info : all(Cipher{})) {
+    Choice choice = kChoice;
+    choice.cipher = info.code;
+    Direction direction({}, choice);
+    for (const char* text : {"hello", "", "again"}) {
+      const Bytes record = direction.seal(text);
+      EXPECT_EQ(record.size(), std::string(text).size() + kRecordOverhead);
+      ASSERT_EQ(direction.open(record), Opened::ok) << info.name;
+      EXPECT_EQ(direction.text(), text);
+    }
+    EXPECT_EQ(direction.opener().counters().opened, 3U);
+  }
+}
+
+TEST(Record, is_sealed_and_opened_in_place) {
+  Direction direction;
+  Bytes record(kRecordOverhead + 5);
+  const auto place = std::span(record).subspan(kRecordHeader, 5);
+  std::ranges::copy(from_text("hello"), place.begin());
+  ASSERT_EQ(direction.sealer().seal(place, record, kStart), RecordSealer::Outcome::ok);
+  EXPECT_NE(copy(place), from_text("hello"));
+  ASSERT_EQ(direction.opener().open(record, place, kStart), Opened::ok);
+  EXPECT_EQ(copy(place), from_text("hello"));
+}
+
+TEST(Record, looks_different_each_time) {
+  Direction direction;
+  EXPECT_NE(copy(View(direction.seal("hello")).subspan(kRecordHeader)),
+            copy(View(direction.seal("hello")).subspan(kRecordHeader)));
+}
+
+TEST(Record, is_not_believed_where_it_comes_back) {
+  Direction there;
+  auto back = RecordOpener::create(kChoice, secret_of(2), {});  // as the sender's own opener
+  ASSERT_TRUE(back.has_value());
+  const Bytes record = there.seal("hello");
+  Bytes out(5);
+  EXPECT_EQ(back->open(record, out, kStart), Opened::forged);
+  EXPECT_EQ(back->counters().forged, 1U);
+}
+
+TEST(Record, is_dropped_and_counted_where_any_bit_has_changed_and_nothing_else_happens) {
+  Direction direction;
+  const Bytes record = direction.seal("hello");
+  for (std::size_t bit = 0; bit < record.size() * 8; ++bit) {
+    Bytes changed = record;
+    changed[bit / 8] ^= static_cast<std::byte>(1U << (bit % 8));
+    EXPECT_NE(direction.open(changed), Opened::ok) << "bit " << bit;
+    EXPECT_EQ(direction.text().find_first_not_of(direction.text().front()), std::string::npos);
+    EXPECT_EQ(direction.opener().epoch(), 0U);
+  }
+  const RecordOpener::Counters& counters = direction.opener().counters();
+  EXPECT_EQ(counters.forged + counters.malformed, record.size() * 8);
+  EXPECT_EQ(direction.open(record), Opened::ok);
+  EXPECT_EQ(direction.text(), "hello");
+}
+
+TEST(Record, is_opened_once) {
+  Direction direction;
+  const Bytes record = direction.seal("hello");
+  EXPECT_EQ(direction.open(record), Opened::ok);
+  EXPECT_EQ(direction.open(record), Opened::replayed);
+  EXPECT_EQ(direction.opener().counters().replayed, 1U);
+}
+
+TEST(Record, may_be_overtaken_by_as_many_as_the_window_holds) {
+  Direction direction;
+  std::vector<Bytes> records;
+  for (std::uint64_t i = 0; i <= ReplayWindow::kSize; ++i) {
+    records.push_back(direction.seal(std::to_string(i)));
+  }
+  EXPECT_EQ(direction.open(records.back()), Opened::ok);
+  EXPECT_EQ(direction.open(records.at(1)), Opened::ok);
+  EXPECT_EQ(direction.text(), "1");
+  EXPECT_EQ(direction.open(records.at(0)), Opened::replayed);
+}
+
+TEST(Record, that_is_none_is_dropped) {
+  Direction direction;
+  Bytes record = direction.seal("");
+  for (; !record.empty(); record.pop_back()) {
+    if (record.size() < kRecordOverhead) {
+      EXPECT_EQ(direction.open(record), Opened::malformed);
+    }
+  }
+  Bytes room(4);
+  EXPECT_EQ(direction.opener().open(direction.seal("hello"), room, kStart), Opened::malformed);
+  EXPECT_EQ(direction.opener().counters().malformed, kRecordOverhead);
+}
+
+// ---- new keys
+// ------------------------------------------------------------------------------------
+
+constexpr RekeyLimits kOften{.records = 64};
+
+// A network that loses 30 %, doubles some, and lets packets overtake each other by up to 32.
+TEST(Rekey, by_count_loses_nothing_that_arrives_whatever_the_order) {
+  constexpr std::size_t kMessages = 5'000;
+  constexpr std::size_t kReach = 32;
+  Direction direction(kOften);
+  std::mt19937 random(3);
+  std::vector<std::pair<std::size_t, Bytes>> under_way;
+  std::vector<bool> sent(kMessages);
+  std::vector<int> seen(kMessages);
+  const auto deliver = [&] {
+    std::ranges::shuffle(under_way, random);
+    for (const auto& [number, record] : under_way) {
+      ASSERT_EQ(direction.open(record), seen[number] == 0 ? Opened::ok : Opened::replayed)
+          << number;
+      ASSERT_EQ(direction.text().substr(0, 1), seen[number] == 0 ? "m" : "?");
+      ++seen[number];
+    }
+    under_way.clear();
+  };
+  for (std::size_t i = 0; i < kMessages; ++i) {
+    const Bytes record = direction.seal("m" + std::to_string(i));
+    if (random() % 10 >= 3) {
+      sent[i] = true;
+      under_way.emplace_back(i, record);
+      if (random() % 10 == 0) {
+        under_way.emplace_back(i, record);
+      }
+    }
+    if (i % kReach == kReach - 1) {
+      deliver();
+    }
+  }
+  deliver();
+  for (std::size_t i = 0; i < kMessages; ++i) {
+    ASSERT_EQ(seen[i] > 0, sent[i]) << i;
+  }
+  EXPECT_EQ(direction.sealer().epoch(), (kMessages - 1) / kOften.records);
+  EXPECT_EQ(direction.opener().counters().stale, 0U);
+  EXPECT_EQ(direction.opener().counters().forged, 0U);
+}
+
+TEST(Rekey, by_time_goes_on_where_whole_epochs_were_lost) {
+  Direction direction;
+  Instant now = kStart;
+  for (int i = 0; i < 1'000; ++i) {
+    now += seconds(120);
+    const Bytes record = direction.seal("m", now);
+    if (i % 100 == 99) {
+      ASSERT_EQ(direction.open(record, now), Opened::ok) << i;
+      EXPECT_EQ(direction.opener().epoch(), direction.sealer().epoch());
+    }
+  }
+  EXPECT_EQ(direction.sealer().epoch(), 1'000U);
+}
+
+TEST(Rekey, keeps_the_old_key_for_what_was_overtaken_and_then_no_longer) {
+  Direction direction(kOften);
+  const Bytes early = direction.seal("early");
+  const Bytes late = direction.seal("late");
+  for (std::uint64_t i = 2; i < kOften.records; ++i) {
+    (void)direction.seal("m");
+  }
+  ASSERT_EQ(direction.open(direction.seal("next")), Opened::ok);
+  EXPECT_EQ(direction.opener().epoch(), 1U);
+  EXPECT_EQ(direction.open(early, kStart + kOften.keep_old - seconds(1)), Opened::ok);
+  EXPECT_EQ(direction.text(), "early");
+  EXPECT_EQ(direction.open(late, kStart + kOften.keep_old), Opened::stale);
+  EXPECT_EQ(direction.opener().counters().stale, 1U);
+}
+
+TEST(Rekey, does_not_happen_because_somebody_else_says_so) {
+  Direction direction;
+  Bytes record = direction.seal("hello");
+  record.at(0) = std::byte{1};  // an epoch far ahead
+  EXPECT_EQ(direction.open(record), Opened::forged);
+  EXPECT_EQ(direction.opener().epoch(), 0U);
+  record.at(0) = std::byte{0};
+  EXPECT_EQ(direction.open(record), Opened::ok);
+}
+
+TEST(Rekey, comes_to_an_end_rather_than_to_a_key_twice) {
+  Direction direction({.records = 2, .last_epoch = 1});
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(direction.open(direction.seal("m")), Opened::ok);
+  }
+  Bytes record(kRecordOverhead);
+  EXPECT_EQ(direction.sealer().seal({}, record, kStart), RecordSealer::Outcome::exhausted);
+  EXPECT_EQ(direction.sealer().seal({}, record, kStart), RecordSealer::Outcome::exhausted);
+}
+
+TEST(Rekey, needs_a_choice_that_encrypts) {
+  EXPECT_FALSE(RecordSealer::create({}, secret_of(1), kStart).has_value());
+  EXPECT_FALSE(RecordOpener::create({}, secret_of(1)).has_value());
+}
+
+}  // namespace
+}  // namespace flowfs::auth
