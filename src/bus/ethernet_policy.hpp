@@ -32,8 +32,6 @@ class EthernetPolicy : public Policy {
   void decide(PortNumber from, std::span<const std::byte> frame, Instant now,
               Decision& out) override;
 
-  void set_most_bytes(std::size_t bytes) { most_bytes_ = bytes; }
-
   // The VLANs of a port that has joined: any, until they are set. False for one that has not.
   bool set_vlans(PortNumber port, const PortVlans& vlans);
   [[nodiscard]] const PortVlans* vlans(PortNumber port) const;  // null for one that has not
