@@ -18,6 +18,7 @@
 
 #include "flow/channel.hpp"
 #include "fs/file_table.hpp"
+#include "fs/message_rules.hpp"
 #include "fs/parking.hpp"
 #include "fs/pool_lanes.hpp"
 #include "registry/registry.hpp"
@@ -91,15 +92,13 @@ class MessageFile : public File {
 
   [[nodiscard]] registry::FlowId end() const { return end_; }
   [[nodiscard]] bool owner() const { return owner_; }
-  [[nodiscard]] bool packet_mode() const { return packet_mode_; }
 
  private:
   friend class Ends;
   Ends& ends_;
   registry::FlowId end_;
   bool owner_;
-  bool packet_mode_ = false;
-  std::uint64_t write_end_ = 0;  // offset just behind the last WRITE: a split write goes on there
+  MessageRules rules_;
 };
 
 class Ends {

@@ -4,10 +4,8 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 
-#include "flowfs/wire.h"
 #include "fs/ends.hpp"
 
 namespace flowfs::fs {
@@ -59,17 +57,7 @@ unsigned MessageFile::ready() { return ends_.ready(*this); }
 
 void MessageFile::ioctl(Request request, unsigned command, std::span<const std::byte> in,
                         std::size_t out_size) {
-  if (command == FLOWFS_IOC_ID && out_size >= sizeof(std::uint64_t)) {
-    const auto id = static_cast<std::uint64_t>(end_);
-    fuse_reply_ioctl(request.raw, 0, &id, sizeof id);
-  } else if (command == FLOWFS_IOC_PACKET && in.size() >= sizeof(std::uint32_t)) {
-    std::uint32_t on = 0;
-    std::memcpy(&on, in.data(), sizeof on);
-    packet_mode_ = on != 0;
-    fuse_reply_ioctl(request.raw, 0, nullptr, 0);
-  } else {
-    replies_.error(request, ENOTTY);
-  }
+  rules_.ioctl(replies_, request, command, in, out_size, static_cast<std::uint64_t>(end_));
 }
 
 int Ends::obstacle(const End& end) const {
@@ -129,7 +117,7 @@ bool Ends::answer_read(End& end, Request request, const MessageFile& file, std::
     case flow::ReadOutcome::ok:
       break;
   }
-  if (file.packet_mode() && size < front.rest.size()) {
+  if (file.rules_.packet_mode() && size < front.rest.size()) {
     replies_.error(request, EMSGSIZE);
     return true;
   }
@@ -150,12 +138,10 @@ void Ends::write(MessageFile& file, Request request, std::span<const std::byte> 
     replies_.error(request, end == nullptr ? EPIPE : 0);
     return;
   }
-  if (transfer.offset != 0 && (transfer.flags & O_APPEND) == 0) {
-    // The kernel splits a long write: its further parts begin where the part before ended.
-    replies_.error(request, transfer.offset == file.write_end_ ? EMSGSIZE : ESPIPE);
+  if (const int refused = file.rules_.check_write(transfer, data.size()); refused != 0) {
+    replies_.error(request, refused);
     return;
   }
-  file.write_end_ = transfer.offset + data.size();
   if (pass_to_reader(*end, data)) {
     fuse_reply_write(request.raw, data.size());
     return;
@@ -176,22 +162,9 @@ void Ends::write(MessageFile& file, Request request, std::span<const std::byte> 
 
 void Ends::park_write(End& end, MessageFile& file, Request request,
                       std::span<const std::byte> data) {
-  auto charge = users_.charge(request.uid(), registry::Resource::bytes, data.size());
-  if (!charge) {
-    replies_.error(request, charge.error().error);
-    return;
+  if (parking_.park_message(end.writers, {.request = request, .file = &file}, data)) {
+    wait_for_mapped_peer(end);
   }
-  std::vector<std::byte> kept;
-  try {
-    kept.assign(data.begin(), data.end());
-  } catch (const std::bad_alloc&) {
-    replies_.error(request, ENOMEM);
-    return;
-  }
-  parking_.park(
-      end.writers,
-      {.request = request, .file = &file, .data = std::move(kept), .bytes = std::move(*charge)});
-  wait_for_mapped_peer(end);
 }
 
 // Straight from the writer's buffer to a reader that waits for it: no queue, no copy, no charge.

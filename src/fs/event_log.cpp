@@ -18,13 +18,19 @@ std::string stamp(std::uint64_t wall_us) {
 
 }  // namespace
 
+EventLog::~EventLog() {
+  for (EventFile* reader : readers_) {
+    reader->on_log_gone();
+  }
+}
+
 void EventLog::publish(const registry::Event& event) {
   const std::uint64_t now = event.wall_us != 0 ? event.wall_us : wall_clock_us();
   lines_.push_back(fmt::format("{} {} {} uid={}{}{}\n", stamp(now), to_string(event.kind),
                                event.object, event.uid, event.detail.empty() ? "" : " ",
                                event.detail));
   ++next_;
-  if (lines_.size() > kKept) {
+  if (lines_.size() > kept_) {
     lines_.pop_front();
   }
   for (EventFile* reader : readers_) {
@@ -34,14 +40,18 @@ void EventLog::publish(const registry::Event& event) {
 
 EventFile::EventFile(EventLog& log, Parking& parking, Replies& replies, Node node, int flags)
     : File(replies, node, flags),
-      log_(log),
+      log_(&log),
       parking_(parking),
       position_(log.next_),
       readers_(parking) {
-  log_.readers_.insert(this);
+  log_->readers_.insert(this);
 }
 
-EventFile::~EventFile() { log_.readers_.erase(this); }
+EventFile::~EventFile() {
+  if (log_ != nullptr) {
+    log_->readers_.erase(this);
+  }
+}
 
 bool EventFile::next_record() {
   if (taken_ < record_.size()) {
@@ -49,12 +59,15 @@ bool EventFile::next_record() {
   }
   taken_ = 0;
   record_.clear();
-  const std::uint64_t oldest = log_.next_ - log_.lines_.size();
+  if (log_ == nullptr) {
+    return false;
+  }
+  const std::uint64_t oldest = log_->next_ - log_->lines_.size();
   if (position_ < oldest) {
     record_ = fmt::format("{} lost - count={}\n", stamp(wall_clock_us()), oldest - position_);
     position_ = oldest;
-  } else if (position_ < log_.next_) {
-    record_ = log_.lines_[position_ - oldest];
+  } else if (position_ < log_->next_) {
+    record_ = log_->lines_[position_ - oldest];
     ++position_;
   }
   return !record_.empty();
@@ -78,7 +91,7 @@ void EventFile::answer(Request request, std::size_t size) {
 void EventFile::read(Request request, std::size_t size, const Transfer& transfer) {
   if (transfer.through_cache) {
     replies_.error(request, EINVAL);
-  } else if (size == 0 || next_record()) {
+  } else if (size == 0 || log_ == nullptr || next_record()) {
     answer(request, size);
   } else if ((transfer.flags & O_NONBLOCK) != 0) {
     replies_.error(request, EAGAIN);
@@ -87,7 +100,19 @@ void EventFile::read(Request request, std::size_t size, const Transfer& transfer
   }
 }
 
-unsigned EventFile::ready() { return next_record() ? POLLIN | POLLRDNORM : 0; }
+unsigned EventFile::ready() {
+  const unsigned ended = log_ == nullptr ? POLLIN | POLLRDNORM | POLLHUP : 0;
+  return next_record() ? ended | POLLIN | POLLRDNORM : ended;
+}
+
+void EventFile::on_log_gone() {
+  log_ = nullptr;
+  while (!readers_.empty()) {
+    const Parked parked = readers_.take_front();
+    answer(parked.request, parked.size);
+  }
+  notify();
+}
 
 void EventFile::on_published() {
   while (!readers_.empty() && next_record()) {

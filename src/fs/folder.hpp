@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.hpp"
 #include "fs/meta.hpp"
@@ -54,6 +55,10 @@ class Folder {
   [[nodiscard]] virtual Meta defaults(Node node) const = 0;
   // The node under which what chmod and the like changed is kept, where nodes come and go.
   [[nodiscard]] virtual Node lasting(Node node) const { return node; }
+  // Whether mode, owner and list always follow those of another node and cannot be changed; and the
+  // nodes that follow this one's.
+  [[nodiscard]] virtual bool is_derived(Node /*node*/) const { return false; }
+  [[nodiscard]] virtual std::vector<Node> derived_from(Node /*node*/) const { return {}; }
   [[nodiscard]] virtual std::uint64_t mapped_size(Node /*node*/) const { return 0; }
   // Before child() of a look-up by `by`: what is made at its first use is made here.
   virtual void prepare(Node /*directory*/, std::string_view /*name*/, uid_t /*by*/) {}

@@ -52,7 +52,7 @@ class MetaStore {
     }
   }
 
-  static constexpr unsigned kMostFiles = 16;  // in any object
+  static constexpr unsigned kMostFiles = 32;  // in any object
 
  private:
   struct Kept {

@@ -7,7 +7,7 @@
 //
 //   bit 63      an instance: one LOOKUP of a message file (see Instances); the rest is a counter
 //   bits 56-62  kind
-//   bits 8-55   object: NameId, FlowId, uid, or serial of a segment or a pool
+//   bits 8-55   object: NameId, FlowId, BusId, PortId, uid, or serial of a segment or a pool
 //   bits 0-7    file within the object; 0 is the directory itself
 #pragma once
 
@@ -29,8 +29,11 @@ enum class Kind : std::uint8_t {
   user,
   pools,
   pool,  // a new object for each that is made, whoever's it is
+  buses,
+  bus,
+  port,  // a new object for each joining, whatever its number
 };
-inline constexpr std::uint8_t kLastKind = static_cast<std::uint8_t>(Kind::pool);
+inline constexpr std::uint8_t kLastKind = static_cast<std::uint8_t>(Kind::port);
 
 struct Node {
   Kind kind = Kind::root;

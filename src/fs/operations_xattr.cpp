@@ -41,13 +41,13 @@ void Tree::Operations::getxattr(fuse_req_t raw, fuse_ino_t ino, const char* name
   if (!node) {
     return;
   }
-  const Meta* changed = self.metas_.find(self.folder(*node).lasting(*node));
+  const Acl acl = self.meta(*node).acl;
   const bool access = std::strcmp(name, kAccessAclName) == 0;
-  if (!access || changed == nullptr || changed->acl.empty()) {
+  if (!access || acl.empty()) {
     fuse_reply_err(raw, ENODATA);  // the usual answer, not a refusal
     return;
   }
-  reply_xattr(self.replies_, request, format_acl(changed->acl), size);
+  reply_xattr(self.replies_, request, format_acl(acl), size);
 }
 
 void Tree::Operations::listxattr(fuse_req_t raw, fuse_ino_t ino, std::size_t size) {
@@ -57,8 +57,7 @@ void Tree::Operations::listxattr(fuse_req_t raw, fuse_ino_t ino, std::size_t siz
   if (!node) {
     return;
   }
-  const Meta* changed = self.metas_.find(self.folder(*node).lasting(*node));
-  const bool has_acl = changed != nullptr && !changed->acl.empty();
+  const bool has_acl = !self.meta(*node).acl.empty();
   reply_xattr(self.replies_, request,
               bytes_of(kAccessAclName, has_acl ? std::strlen(kAccessAclName) + 1 : 0), size);
 }
@@ -70,12 +69,11 @@ void Tree::Operations::removexattr(fuse_req_t raw, fuse_ino_t ino, const char* n
   if (!node) {
     return;
   }
-  const Meta* changed = self.metas_.find(self.folder(*node).lasting(*node));
-  if (std::strcmp(name, kAccessAclName) != 0 || changed == nullptr || changed->acl.empty()) {
+  Meta data = self.meta(*node);
+  if (std::strcmp(name, kAccessAclName) != 0 || data.acl.empty()) {
     fuse_reply_err(raw, ENODATA);
     return;
   }
-  Meta data = *changed;
   data.acl.clear();
   data.changed = wall_clock_now();
   self.replies_.status(request, self.keep(*node, std::move(data), request.uid()));

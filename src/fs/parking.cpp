@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "fs/parking.hpp"
 
+#include <new>
 #include <utility>
 
 #include "base/fd.hpp"
@@ -73,6 +74,22 @@ bool Parking::park(Waits& home, Parked parked) {
   }
   fuse_req_interrupt_func(kept.request.raw, on_interrupt, &kept);
   return true;
+}
+
+bool Parking::park_message(Waits& home, Parked parked, std::span<const std::byte> message) {
+  auto charge = users_.charge(parked.request.uid(), registry::Resource::bytes, message.size());
+  if (!charge) {
+    replies_.error(parked.request, charge.error().error);
+    return false;
+  }
+  try {
+    parked.data.assign(message.begin(), message.end());
+  } catch (const std::bad_alloc&) {
+    replies_.error(parked.request, ENOMEM);
+    return false;
+  }
+  parked.bytes = std::move(*charge);
+  return park(home, std::move(parked));
 }
 
 void Parking::on_interrupt(fuse_req_t /*request*/, void* parked) {

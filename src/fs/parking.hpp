@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <span>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -92,6 +93,8 @@ class Parking {
   // request is answered with that errno, and `false` returned. The request may already have been
   // interrupted: then it is gone when this returns.
   bool park(Waits& home, Parked parked);
+  // The same for a write that keeps its message, which is charged to the caller. Also ENOMEM.
+  bool park_message(Waits& home, Parked parked, std::span<const std::byte> message);
 
   [[nodiscard]] std::size_t count() const { return count_; }
   [[nodiscard]] std::uint64_t interrupted() const { return interrupted_; }

@@ -22,6 +22,7 @@ struct SubFolder {
 constexpr SubFolder kFolders[] = {
     {"names", Kind::names},
     {"flows", Kind::flows},
+    {"buses", Kind::buses},
     {"users", Kind::users},
     {"pools", Kind::pools},
 };

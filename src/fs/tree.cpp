@@ -51,22 +51,25 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       pools_(loop, users, backings_),
       ends_(loop, registry, users, parking_, files_, events_, replies_),
       mapped_(loop, users, ends_, files_, replies_, backings_),
+      buses_(loop, users, parking_, files_, events_, replies_),
       root_(events_, files_, parking_, replies_, std::move(texts)),
       names_(registry, ends_, metas_),
       flows_(registry, ends_, mapped_, replies_),
       users_(users, mapped_),
       pools_folder_(pools_, ends_, files_, replies_),
+      buses_folder_(buses_, metas_),
       request_bytes_(request_pages(registry::kLongestMessage) * kPageBytes) {
   pools_.on_gone = [this](PoolSerial serial) {
     metas_.erase_object(Kind::pool, std::to_underlying(serial));
   };
+  buses_.on_port_gone = [this](bus::PortId id) {
+    metas_.erase_object(Kind::port, static_cast<std::uint64_t>(id));
+  };
   ends_.on_end_gone = [this](registry::FlowId id, bool looked_up) {
     const Node directory{Kind::flow, static_cast<std::uint64_t>(id), 0};
     metas_.erase_object(directory.kind, directory.object);
-    if (looked_up && session_ != nullptr) {
-      // Attributes only, which takes no lock in the kernel: the next use of the directory asks us,
-      // and learns that it has gone.
-      fuse_lowlevel_notify_inval_inode(session_, directory.id(), -1, 0);
+    if (looked_up) {
+      forget_attributes(directory);
     }
   };
 }
@@ -91,6 +94,14 @@ void Tree::abort_all(int error) {
   files_.clear();  // streams answer their readers as they go
 }
 
+// Makes the kernel ask again, where it knows the node; of one that has gone it learns that. Of a
+// node's data and name nothing is said, so no lock is taken in the kernel.
+void Tree::forget_attributes(Node node) {
+  if (session_ != nullptr) {
+    fuse_lowlevel_notify_inval_inode(session_, node.id(), -1, 0);
+  }
+}
+
 Folder& Tree::folder(Node node) {
   switch (node.kind) {
     case Kind::names:
@@ -107,6 +118,10 @@ Folder& Tree::folder(Node node) {
     case Kind::pools:
     case Kind::pool:
       return pools_folder_;
+    case Kind::buses:
+    case Kind::bus:
+    case Kind::port:
+      return buses_folder_;
     case Kind::root:
       break;
   }
@@ -125,7 +140,8 @@ Meta Tree::meta(Node node) {
 
 double Tree::timeout(Node node) {
   const FileType type = folder(node).type(node);
-  if (type == FileType::message || type == FileType::mapped) {
+  // The number of a port is another port's soon after it has left.
+  if (type == FileType::message || type == FileType::mapped || node.kind == Kind::port) {
     return 0;
   }
   const bool passing = node.kind == Kind::flow || node.kind == Kind::flows ||
@@ -220,11 +236,17 @@ Status Tree::change(Node node, const struct stat& wanted, int which, uid_t by) {
 }
 
 Status Tree::keep(Node node, Meta meta, uid_t by) {
+  if (folder(node).is_derived(node)) {
+    return fail(EPERM, "follows another node");
+  }
   auto charge = accounts_.charge(by, registry::Resource::bytes, MetaStore::bytes_of(meta));
   if (!charge) {
     return std::unexpected(charge.error());
   }
   metas_.set(folder(node).lasting(node), std::move(meta), std::move(*charge));
+  for (const Node derived : folder(node).derived_from(node)) {
+    forget_attributes(derived);
+  }
   return {};
 }
 

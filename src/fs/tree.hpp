@@ -11,6 +11,8 @@
 #include <string>
 #include <utility>
 
+#include "fs/buses.hpp"
+#include "fs/buses_folder.hpp"
 #include "fs/ends.hpp"
 #include "fs/event_log.hpp"
 #include "fs/file_table.hpp"
@@ -62,6 +64,7 @@ class Tree {
   [[nodiscard]] const LockTable& locks() const { return locks_.table(); }
   [[nodiscard]] std::size_t open_files() const { return files_.size(); }
   [[nodiscard]] const Pools& pools() const { return pools_; }
+  [[nodiscard]] const Buses& buses() const { return buses_; }
   [[nodiscard]] std::uint64_t events_published() const { return events_.published(); }
 
  private:
@@ -79,6 +82,7 @@ class Tree {
   Status set_acl(Node node, std::span<const std::byte> bytes, uid_t by);
   // Keeps changed metadata, charged to whoever changed it.
   Status keep(Node node, Meta meta, uid_t by);
+  void forget_attributes(Node node);
   void open(Request request, Node node, int flags);
 
   registry::Users& accounts_;
@@ -94,11 +98,13 @@ class Tree {
   Pools pools_;  // before the flows, which use it
   Ends ends_;
   MappedEnds mapped_;
+  Buses buses_;
   RootFolder root_;
   NamesFolder names_;
   FlowsFolder flows_;
   UsersFolder users_;
   PoolsFolder pools_folder_;
+  BusesFolder buses_folder_;
   fuse_session* session_ = nullptr;
   bool passthrough_wanted_ = true;
   bool passthrough_ = false;

@@ -28,11 +28,11 @@ bool Registry::valid_name(std::string_view name) {
          std::ranges::all_of(name, is_name_character);
 }
 
-Status Registry::check_new_name(std::string_view name) const {
+Status check_new_name(std::string_view name) {
   if (name.size() > kLongestName) {
     return fail(ENAMETOOLONG, "name");
   }
-  if (!valid_name(name)) {
+  if (!Registry::valid_name(name)) {
     return fail(EINVAL, "name");
   }
   return {};

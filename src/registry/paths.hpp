@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How events name objects: paths below the mount.
+// How objects are named, by users and in events (paths below the mount).
 #pragma once
 
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "base/result.hpp"
 #include "registry/types.hpp"
 
 namespace flowfs::registry {
+
+// Whether a user may give a name or a bus this name: EINVAL, ENAMETOOLONG.
+Status check_new_name(std::string_view name);
 
 inline std::string path_of_name(std::string_view name) {
   return std::string("names/").append(name);

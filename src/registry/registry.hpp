@@ -187,7 +187,6 @@ class Registry {
   };
 
   // names.cpp
-  [[nodiscard]] Status check_new_name(std::string_view name) const;
   Result<NameId> add_name(std::string_view name, uid_t owner, uid_t payer,
                           const NameSettings& settings);
   void set_text(NameId id, std::string_view text);

@@ -43,6 +43,10 @@ std::string_view to_string(Resource resource) {
       return "descriptors";
     case Resource::held:
       return "held";
+    case Resource::buses:
+      return "buses";
+    case Resource::ports:
+      return "ports";
   }
   return "unknown";
 }
@@ -69,6 +73,16 @@ std::string_view to_string(EventKind kind) {
       return "flow-timed-out";
     case EventKind::flow_deallocated:
       return "flow-deallocated";
+    case EventKind::bus_created:
+      return "bus-created";
+    case EventKind::bus_removed:
+      return "bus-removed";
+    case EventKind::bus_renamed:
+      return "bus-renamed";
+    case EventKind::bus_join:
+      return "join";
+    case EventKind::bus_leave:
+      return "leave";
   }
   return "unknown";
 }

@@ -91,8 +91,10 @@ enum class Resource : std::uint8_t {
   bytes,        // message bytes held in the daemon and in segments
   descriptors,  // open files of the tree that hold daemon state, and memfds
   held,         // parked FUSE requests
+  buses,
+  ports,  // memberships of buses
 };
-inline constexpr std::size_t kResources = 5;
+inline constexpr std::size_t kResources = 7;
 std::string_view to_string(Resource resource);
 
 // The object and the uid that an event carries, and its detail. The uid is that of who did it; for
@@ -108,6 +110,12 @@ enum class EventKind : std::uint8_t {
   flow_refused,    // names/NAME
   flow_timed_out,  // flows/ID, `name=NAME`
   flow_deallocated,  // flows/ID of the end that went last, `peer=ID name=NAME`
+  bus_created,       // buses/BUS
+  bus_removed,       // buses/BUS
+  bus_renamed,       // buses/OLD, as name_renamed
+  // In the `events` of the bus only; each with `readers=N writers=N`, as they are then.
+  bus_join,    // buses/BUS, `port=N mode=MODE`
+  bus_leave,   // buses/BUS, `port=N mode=MODE`, `reason=evicted` where it was cut off
 };
 std::string_view to_string(EventKind kind);
 

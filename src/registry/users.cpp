@@ -71,6 +71,8 @@ Users::Config Users::Config::defaults() {
   set(Resource::bytes, 4'000 * kMiB);
   set(Resource::descriptors, 409'600);
   set(Resource::held, 40'960);
+  set(Resource::buses, 20'480);
+  set(Resource::ports, 81'920);
   return config;
 }
 

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+import buses
 import figures
 import harness
 import procs
@@ -83,6 +84,24 @@ def open_name(daemon):
     yield made
 
 
+@pytest.fixture
+def bus(daemon):
+    """A new bus with the default settings, owned by root, gone after the test."""
+    made = buses.Bus(daemon, f"b{next(_numbers)}")
+    os.mkdir(made.path)
+    return made
+
+
+@pytest.fixture
+def open_bus(daemon):
+    """The same, on which everybody may receive and send."""
+    made = buses.Bus(daemon, f"o{next(_numbers)}")
+    os.mkdir(made.path)
+    os.chmod(made.path, 0o777)
+    os.chmod(made.bus, 0o766)
+    return made
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(request):
     """Guards each test with a deadline, and cleans after it."""
@@ -100,6 +119,10 @@ def nothing_left(request):
         for name in set(os.listdir(server.path("names"))) - server.declared:
             path = server.path("names", name)
             (os.unlink if os.path.islink(path) else os.rmdir)(path)
+        for bus in set(os.listdir(server.path("buses"))) - server.declared_buses:
+            port = server.path("buses", bus, "port")
+            procs.wait_for(lambda folder=port: not os.listdir(folder), "no member after the test")
+            os.rmdir(os.path.dirname(port))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -74,7 +74,7 @@ class Daemon:
                         "--config", self.config_path, *arguments]
         self.limits = limits
         self.process = None
-        self.declared = set()
+        self.declared, self.declared_buses = set(), set()
         self.log_start = 0
 
     # --- life ------------------------------------------------------------------------------------
@@ -100,6 +100,7 @@ class Daemon:
             self.clean()
             raise
         self.declared = set(os.listdir(self.path("names")))
+        self.declared_buses = set(os.listdir(self.path("buses")))
         return self
 
     def _serves(self):

@@ -28,7 +28,8 @@ def modes_below(path):
 
 def test_the_root_holds_what_the_contract_lists_and_nothing_of_later_steps(daemon):
     found = set(os.listdir(daemon.mount))
-    assert {"README", "version", "metrics", "events", "names", "flows", "users", "pools"} == found
+    assert {"README", "version", "metrics", "events", "names", "flows", "users", "pools",
+            "buses"} == found
 
 
 @pytest.mark.parametrize("node, kind, mode", [

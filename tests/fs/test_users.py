@@ -12,7 +12,7 @@ from procs import Child, as_user, wait_for
 from sysc import raises_errno
 
 ALICE, BOB = 61001, 61002
-RESOURCES = ["names", "flows", "bytes", "descriptors", "held"]
+RESOURCES = ["names", "flows", "bytes", "descriptors", "held", "buses", "ports"]
 LIMITS = {"names": 20, "flows": 40, "bytes": 4_000_000, "descriptors": 200, "held": 30}
 NONBLOCK = os.O_RDWR | os.O_NONBLOCK
 
@@ -69,7 +69,7 @@ def test_usage_and_limits_name_every_resource(daemon):
     for file in ("usage", "limits"):
         assert set(RESOURCES) <= set(read_values(daemon.path("users", str(ALICE), file)))
     limits = read_values(daemon.path("users", str(ALICE), "limits"))
-    assert {key: int(limits[key]) for key in RESOURCES} == LIMITS
+    assert {key: int(limits[key]) for key in LIMITS} == LIMITS
 
 
 def test_a_user_reads_his_own_only(daemon):

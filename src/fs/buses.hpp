@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Buses in the tree: joins the registry's bus, its messages, its event stream and its account.
+//
+// Threads: the loop's.
+// Invariants:
+//   1. There is a LiveBus for every bus of the registry, and the reverse; a port of the registry is
+//      a member of its bus's data, and the reverse.
+//   2. What a log holds is charged to the payer of its bus: a bus may cost its owner its depth,
+//      whoever sends.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+
+#include "bus/bus.hpp"
+#include "fs/event_log.hpp"
+#include "fs/file_table.hpp"
+#include "fs/parking.hpp"
+#include "registry/buses.hpp"
+
+namespace flowfs::fs {
+
+class Buses;
+
+// A bus while it exists.
+struct LiveBus {
+  LiveBus(Buses& owner, Loop& loop, registry::BusId bus_id, bus::Limits limits);
+
+  // Of a bus's own `events`: it is often joined and left, and many buses keep as much.
+  static constexpr std::size_t kKeptEvents = 128;
+
+  registry::BusId id;
+  bus::Bus data;
+  EventLog events{kKeptEvents};
+  std::uint64_t charged_bytes = 0;
+  Loop::Timer timer;  // of who blocks it
+};
+
+class Buses {
+ public:
+  Buses(Loop& loop, registry::Users& users, Parking& parking, FileTable& files, EventLog& events,
+        Replies& replies);
+
+  // Errors: those of the registry.
+  Result<registry::BusId> create(std::string_view name, registry::Opener who,
+                                 const registry::BusSettings& settings);
+  Result<registry::BusId> declare(std::string_view name, uid_t owner,
+                                  const registry::BusSettings& settings);
+  Status remove(std::string_view name, uid_t by);
+  Status rename(std::string_view from, std::string_view to, uid_t by);
+  Status exchange(std::string_view one, std::string_view two, uid_t by);
+  Status set_settings(registry::BusId id, const registry::BusSettings& settings);
+
+  // Opens buses/BUS/bus: answers.
+  void open_bus(Request request, Node node, int flags, registry::BusId id);
+  // Opens buses/BUS/events.
+  void open_events(Request request, Node node, int flags, registry::BusId id);
+
+  // A member that is no open file (a TAP, a VDE client) joins the same way: `member` outlives its
+  // membership. Errors: those of registry::Buses::join.
+  Result<bus::PortId> join(registry::BusId id, bus::Member& member, registry::Opener who,
+                           registry::Rights rights);
+  void leave(bus::PortId port);
+  // The errno, 0 or EAGAIN among them; what it costs to keep the message is charged.
+  int send(LiveBus& live, bus::PortId from, std::span<const std::byte> message);
+  // The same for a write that has waited, and was charged for that.
+  int send_parked(LiveBus& live, bus::PortId from, Parked& parked);
+  // After any call on the data of a bus: its account and its timer.
+  void settle(LiveBus& live);
+  // `port` was cut off by its bus.
+  void on_cut_off(bus::PortId port);
+
+  [[nodiscard]] const registry::Buses& registry() const { return registry_; }
+  // Null where there is no such bus.
+  [[nodiscard]] LiveBus* find(registry::BusId id) const;
+
+  // Runs when a port has gone.
+  std::function<void(bus::PortId)> on_port_gone;
+
+ private:
+  friend struct LiveBus;
+  Result<registry::BusId> made(Result<registry::BusId> id);
+  void publish();
+
+  Loop& loop_;
+  registry::Users& users_;
+  Parking& parking_;
+  FileTable& files_;
+  EventLog& events_;
+  Replies& replies_;
+  registry::Buses registry_;
+  std::unordered_map<registry::BusId, std::unique_ptr<LiveBus>> live_;
+};
+
+}  // namespace flowfs::fs

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fs/buses_folder.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "fs/bus_values.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+constexpr FileSpec kFiles[] = {
+    {"", FileType::directory, 0755},        {"bus", FileType::message, 0700},
+    {"policy", FileType::attribute, 0644},  {"delivery", FileType::attribute, 0644},
+    {"mtu", FileType::attribute, 0644},     {"depth", FileType::attribute, 0644},
+    {"history", FileType::attribute, 0644}, {"writers", FileType::attribute, 0644},
+    {"ports", FileType::attribute, 0644},   {"evict", FileType::attribute, 0644},
+    {"events", FileType::stream, 0400},     {"members", FileType::attribute, 0444},
+    {"stats", FileType::attribute, 0444},   {"port", FileType::directory, 0555},
+};
+
+// The files of buses/BUS/port/N, whose place in the table is Node::file.
+constexpr FileSpec kPortFiles[] = {
+    {"", FileType::directory, 0500},
+    {"stats", FileType::attribute, 0400},
+};
+
+registry::BusId id_of(Node node) { return registry::BusId{node.object}; }
+
+bus::PortId port_of(Node node) { return bus::PortId{node.object}; }
+
+Node node_of(registry::BusId id, std::uint8_t file = 0) {
+  return {Kind::bus, static_cast<std::uint64_t>(id), file};
+}
+
+Node node_of(bus::PortId id) { return {Kind::port, static_cast<std::uint64_t>(id), 0}; }
+
+// `bus` is open to group and others where the bus's directory is writable for them.
+mode_t bus_mode(mode_t mkdir_mode) {
+  mode_t mode = 0700;
+  if ((mkdir_mode & 0020) != 0) {
+    mode |= 0060;
+  }
+  if ((mkdir_mode & 0002) != 0) {
+    mode |= 0006;
+  }
+  return mode;
+}
+
+// What a class that may do `rights` with `bus` may do with an attribute, or with `events`. Whoever
+// may manage may write an attribute, and everybody may read it; who may receive sees the events.
+std::uint16_t derived_rights(std::uint8_t file, unsigned rights) {
+  if (file == events) {
+    return rights & 4U;
+  }
+  return (rights & 1U) != 0 ? 6 : 4;
+}
+
+}  // namespace
+
+BusesFolder::BusesFolder(Buses& buses, MetaStore& metas)
+    : buses_(buses),
+      metas_(metas),
+      mounted_(wall_clock_now()),
+      start_(Clock::now()),
+      changed_(mounted_) {}
+
+void BusesFolder::born(registry::BusId id, uid_t uid, gid_t gid, mode_t mode) {
+  changed_ = wall_clock_now();
+  births_.insert_or_assign(id, Birth{uid, gid, mode, changed_});
+}
+
+bool BusesFolder::exists(Node node) const {
+  switch (node.kind) {
+    case Kind::buses:
+      return node.file == directory;
+    case Kind::bus:
+      return node.file < std::size(kFiles) && births_.contains(id_of(node));
+    case Kind::port:
+      return node.file < std::size(kPortFiles) &&
+             buses_.registry().find_port(port_of(node)) != nullptr;
+    default:
+      return false;
+  }
+}
+
+FileType BusesFolder::type(Node node) const {
+  switch (node.kind) {
+    case Kind::bus:
+      return kFiles[node.file].type;
+    case Kind::port:
+      return kPortFiles[node.file].type;
+    default:
+      return FileType::directory;
+  }
+}
+
+bool BusesFolder::is_derived(Node node) const {
+  return node.kind == Kind::bus && node.file >= policy && node.file <= events;
+}
+
+std::vector<Node> BusesFolder::derived_from(Node node) const {
+  std::vector<Node> nodes;
+  if (node.kind == Kind::bus && node.file == bus_file) {
+    for (std::uint8_t file = policy; file <= events; ++file) {
+      nodes.push_back(node_of(id_of(node), file));
+    }
+  }
+  return nodes;
+}
+
+Meta BusesFolder::defaults(Node node) const {
+  if (node.kind == Kind::buses) {
+    return {
+        .mode = 01777, .acl = {}, .access = mounted_, .modified = changed_, .changed = changed_};
+  }
+  if (node.kind == Kind::port) {
+    return port_meta(node);
+  }
+  if (is_derived(node)) {
+    return derived_meta(node);
+  }
+  const Birth& birth = births_.at(id_of(node));
+  mode_t mode = kFiles[node.file].mode;
+  if (node.file == directory) {
+    mode = birth.mode;
+  } else if (node.file == bus_file) {
+    mode = bus_mode(birth.mode);
+  }
+  return {.mode = mode,
+          .uid = birth.uid,
+          .gid = birth.gid,
+          .acl = {},
+          .access = birth.time,
+          .modified = birth.time,
+          .changed = birth.time};
+}
+
+Meta BusesFolder::derived_meta(Node node) const {
+  const Node origin = node_of(id_of(node), bus_file);
+  const Meta* changed = metas_.find(origin);
+  Meta meta = changed != nullptr ? *changed : defaults(origin);
+  const mode_t from = meta.mode;
+  meta.mode = 0;
+  for (const unsigned shift : {6U, 3U, 0U}) {
+    meta.mode |= static_cast<mode_t>(derived_rights(node.file, from >> shift & 7U)) << shift;
+  }
+  for (AclEntry& entry : meta.acl) {
+    entry.perm = derived_rights(node.file, entry.perm);
+  }
+  return meta;
+}
+
+Meta BusesFolder::port_meta(Node node) const {
+  const registry::Port& port = *buses_.registry().find_port(port_of(node));
+  const auto age = std::chrono::duration_cast<std::chrono::nanoseconds>(port.since - start_);
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(age);
+  timespec joined{.tv_sec = mounted_.tv_sec + seconds.count(),
+                  .tv_nsec = mounted_.tv_nsec + (age - seconds).count()};
+  constexpr long kSecond = 1'000'000'000;
+  joined.tv_sec += joined.tv_nsec / kSecond;
+  joined.tv_nsec %= kSecond;
+  return {.mode = kPortFiles[node.file].mode,
+          .uid = port.opener.uid,
+          .gid = port.opener.gid,
+          .acl = {},
+          .access = joined,
+          .modified = joined,
+          .changed = joined};
+}
+
+std::optional<Node> BusesFolder::child(Node parent, std::string_view name) {
+  if (parent.kind == Kind::port) {
+    return find_file(kPortFiles, parent, name);
+  }
+  if (parent.kind == Kind::bus && parent.file == directory) {
+    return find_file(kFiles, parent, name);
+  }
+  if (parent.kind == Kind::bus) {
+    std::uint32_t number = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    const auto& taken = buses_.registry().find(id_of(parent))->ports;
+    const auto port = taken.find(bus::PortNumber{number});
+    // One spelling each: `007` is nobody.
+    const bool found =
+        error == std::errc{} && port != taken.end() && name == fmt::format("{}", number);
+    return found ? std::optional(node_of(port->second)) : std::nullopt;
+  }
+  const registry::BusInfo* found = buses_.registry().find(name);
+  return found != nullptr ? std::optional(node_of(found->id)) : std::nullopt;
+}
+
+std::optional<Entry> BusesFolder::child_from(Node parent, std::uint64_t cookie) {
+  if (parent.kind == Kind::port) {
+    return file_from(kPortFiles, parent, cookie);
+  }
+  if (parent.kind == Kind::bus && parent.file == directory) {
+    return file_from(kFiles, parent, cookie);
+  }
+  if (parent.kind == Kind::bus) {
+    const auto& taken = buses_.registry().find(id_of(parent))->ports;
+    const auto port = taken.lower_bound(bus::PortNumber{static_cast<std::uint32_t>(cookie)});
+    if (port == taken.end()) {
+      return std::nullopt;
+    }
+    const std::uint64_t number = std::to_underlying(port->first);
+    return Entry{{fmt::format("{}", number), node_of(port->second)}, number + 1};
+  }
+  const registry::BusInfo* bus = buses_.registry().bus_from(registry::BusId{cookie});
+  if (bus == nullptr) {
+    return std::nullopt;
+  }
+  return Entry{{bus->name, node_of(bus->id)}, static_cast<std::uint64_t>(bus->id) + 1};
+}
+
+Result<std::string> BusesFolder::value(Node file, uid_t /*by*/) {
+  if (file.kind == Kind::port) {
+    const registry::Port& port = *buses_.registry().find_port(port_of(file));
+    return format_port_stats(buses_.find(port.bus)->data.counts(port.id));
+  }
+  const registry::BusInfo& bus = *buses_.registry().find(id_of(file));
+  switch (file.file) {
+    case members:
+      return format_members(buses_, bus);
+    case stats:
+      return format_bus_stats(buses_.find(bus.id)->data.totals(), bus);
+    default:
+      return format_setting(bus.settings, file.file) + "\n";
+  }
+}
+
+Status BusesFolder::set_value(Node file, std::string_view text) {
+  if (file.kind != Kind::bus) {
+    return fail(EACCES, "not an attribute that can be set");
+  }
+  registry::BusSettings settings = buses_.registry().find(id_of(file))->settings;
+  if (Status status = set_setting(settings, file.file, text); !status) {
+    return status;
+  }
+  return buses_.set_settings(id_of(file), settings);
+}
+
+void BusesFolder::open(Request request, Node node, int flags) {
+  if (node.file == events) {
+    buses_.open_events(request, node, flags, id_of(node));
+  } else {
+    buses_.open_bus(request, node, flags, id_of(node));
+  }
+}
+
+Result<Node> BusesFolder::make_directory(Node parent, std::string_view name, mode_t mode,
+                                         registry::Opener who) {
+  if (parent.kind != Kind::buses) {
+    return fail(EPERM, "objects have no directories of their own");
+  }
+  const auto id = buses_.create(name, who, defaults_);
+  if (!id) {
+    return std::unexpected(id.error());
+  }
+  born(*id, who.uid, who.gid, mode & 07777);
+  return node_of(*id);
+}
+
+Status BusesFolder::remove_directory(Node parent, std::string_view name, uid_t by) {
+  if (parent.kind != Kind::buses) {
+    const auto found = child(parent, name);
+    const bool is_file = found && type(*found) != FileType::directory;
+    return fail(!found ? ENOENT : is_file ? ENOTDIR : EPERM);
+  }
+  const registry::BusInfo* found = buses_.registry().find(name);
+  const registry::BusId id = found != nullptr ? found->id : registry::BusId{};
+  const Status status = buses_.remove(name, by);
+  if (status) {
+    changed_ = wall_clock_now();
+    births_.erase(id);
+    metas_.erase_object(Kind::bus, static_cast<std::uint64_t>(id));
+  }
+  return status;
+}
+
+Status BusesFolder::rename(Node parent, std::string_view from, std::string_view to, RenameMode mode,
+                           uid_t by) {
+  if (parent.kind != Kind::buses) {
+    return fail(EPERM, "an object's files keep their names");
+  }
+  const Status status =
+      mode == RenameMode::exchange ? buses_.exchange(from, to, by) : buses_.rename(from, to, by);
+  if (status) {
+    changed_ = wall_clock_now();
+  }
+  return status;
+}
+
+}  // namespace flowfs::fs

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// buses/, buses/BUS and buses/BUS/port/N.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "fs/buses.hpp"
+#include "fs/folder.hpp"
+#include "fs/server.hpp"
+
+namespace flowfs::fs {
+
+class BusesFolder : public Folder {
+ public:
+  BusesFolder(Buses& buses, MetaStore& metas);
+
+  [[nodiscard]] bool exists(Node node) const override;
+  [[nodiscard]] FileType type(Node node) const override;
+  [[nodiscard]] Meta defaults(Node node) const override;
+  [[nodiscard]] bool is_derived(Node node) const override;
+  [[nodiscard]] std::vector<Node> derived_from(Node node) const override;
+  [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
+  [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
+  Result<std::string> value(Node file, uid_t by) override;
+  Status set_value(Node file, std::string_view text) override;
+  void open(Request request, Node node, int flags) override;
+  Result<Node> make_directory(Node directory, std::string_view name, mode_t mode,
+                              registry::Opener who) override;
+  Status remove_directory(Node directory, std::string_view name, uid_t by) override;
+  Status rename(Node directory, std::string_view from, std::string_view to, RenameMode mode,
+                uid_t by) override;
+
+ private:
+  // What mkdir was told; the defaults of all the object's files derive from it.
+  struct Birth {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    mode_t mode = 0755;
+    timespec time{};
+  };
+  void born(registry::BusId id, uid_t uid, gid_t gid, mode_t mode);
+  // Of a node that derives from `bus`.
+  [[nodiscard]] Meta derived_meta(Node node) const;
+  [[nodiscard]] Meta port_meta(Node node) const;
+
+  Buses& buses_;
+  MetaStore& metas_;
+  registry::BusSettings defaults_;
+  timespec mounted_;
+  Instant start_;     // the same moment
+  timespec changed_;  // of buses/ itself
+  std::unordered_map<registry::BusId, Birth> births_;
+};
+
+}  // namespace flowfs::fs

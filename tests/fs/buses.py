@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""buses/BUS of a daemon."""
+
+import os
+from collections import namedtuple
+
+from harness import read_text, read_values, track, write_text
+from procs import wait_for
+from sysc import open_once
+
+# What keeping a message costs beside its bytes, as `depth` counts it.
+RECORD = 64
+
+Member = namedtuple("Member", "port uid pid mode lag delivered dropped age")
+
+
+class Bus:
+    """buses/BUS of a daemon."""
+
+    def __init__(self, daemon, name):
+        self.daemon, self.name, self.path = daemon, name, daemon.path("buses", name)
+        self.bus = self.file("bus")
+
+    def file(self, *parts):
+        return os.path.join(self.path, *parts)
+
+    def set(self, attribute, value):
+        write_text(self.file(attribute), str(value))
+        return self
+
+    def get(self, attribute):
+        return read_text(self.file(attribute))
+
+    def stats(self):
+        return {key: int(value) for key, value in read_values(self.file("stats")).items()}
+
+    def members(self):
+        """By port number."""
+        lines = [line.split() for line in read_text(self.file("members")).splitlines()]
+        members = [Member(*(word if i == 3 else int(word) for i, word in enumerate(line)))
+                   for line in lines]
+        return {member.port: member for member in members}
+
+    def join(self, flags=os.O_RDWR):
+        return track(open_once(self.bus, flags))
+
+    def reader(self, more=0):
+        return self.join(os.O_RDONLY | more)
+
+    def writer(self, more=0):
+        return self.join(os.O_WRONLY | more)
+
+    def wait_members(self, count):
+        """A close is told to the daemon afterwards."""
+        wait_for(lambda: len(self.members()) == count, f"{count} members")
+
+    def check_accounts(self):
+        """sent = delivered + dropped, but for what is still to be read."""
+        for member in self.members().values():
+            counts = read_values(self.file("port", str(member.port), "stats"))
+            assert int(counts["delivered"]) == member.delivered
+        stats = self.stats()
+        members = self.members().values()
+        assert stats["lag"] == sum(member.lag for member in members)
+        assert stats["members"] == len(members)

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""buses/: making, naming and removing them, and the attributes of one."""
+
+import errno
+import os
+import select
+import stat
+
+import pytest
+from buses import Bus
+from harness import close, read_text, track, write_text
+from procs import as_user, sh, wait_for
+from sysc import raises_errno, rename2
+
+ALICE, BOB = 61001, 61002
+NOREPLACE, EXCHANGE = 1, 2
+FILES = ["bus", "delivery", "depth", "events", "evict", "history", "members", "mtu", "policy", "port",
+         "ports", "stats", "writers"]
+DEFAULTS = {"policy": "broadcast", "delivery": "lossy", "mtu": "917504", "depth": "1048576",
+            "history": "0", "writers": "max", "ports": "256", "evict": "max"}
+
+
+def test_mkdir_makes_the_files_and_rmdir_takes_them(daemon, bus):
+    assert sorted(os.listdir(bus.path)) == FILES
+    assert {name: bus.get(name) for name in DEFAULTS} == DEFAULTS
+    assert bus.members() == {}
+    assert bus.stats() == {key: 0 for key in ("sent", "bytes", "delivered", "dropped", "lag", "members",
+                                              "readers", "writers")}
+    os.rmdir(bus.path)
+    assert bus.name not in os.listdir(daemon.path("buses"))
+
+
+def test_everybody_may_make_a_bus_and_only_its_owner_may_remove_it(daemon):
+    assert stat.S_IMODE(os.stat(daemon.path("buses")).st_mode) == 0o1777
+    path = daemon.path("buses", "hers")
+    as_user(ALICE, os.mkdir, path)
+    assert os.stat(path).st_uid == ALICE
+    with raises_errno(errno.EPERM):
+        as_user(BOB, os.rmdir, path)
+    with raises_errno(errno.EPERM):
+        as_user(BOB, os.rename, path, daemon.path("buses", "his"))
+    as_user(ALICE, os.rmdir, path)
+
+
+@pytest.mark.parametrize("name, number", [
+    (".hidden", errno.EINVAL), ("a b", errno.EINVAL), ("ä", errno.EINVAL), ("a" * 256, errno.ENAMETOOLONG)])
+def test_a_bad_name_is_refused(daemon, name, number):
+    with raises_errno(number):
+        os.mkdir(daemon.path("buses", name))
+
+
+def test_a_bus_is_renamed_and_exchanged(daemon, bus):
+    other = Bus(daemon, "other")
+    os.mkdir(other.path)
+    bus.set("mtu", 11)
+    other.set("mtu", 22)
+    member = bus.join()
+    rename2(bus.path, other.path, EXCHANGE)
+    assert (bus.get("mtu"), other.get("mtu")) == ("22", "11")
+    assert len(other.members()) == 1
+    with raises_errno(errno.EEXIST):
+        os.rename(bus.path, other.path)
+    with raises_errno(errno.EEXIST):
+        rename2(bus.path, other.path, NOREPLACE)
+    new = Bus(daemon, "new.name")
+    os.rename(other.path, new.path)
+    assert new.get("mtu") == "11"
+    close(member)
+    new.wait_members(0)
+
+
+def test_a_bus_stays_among_buses(daemon, bus):
+    with raises_errno(errno.EPERM):
+        os.rename(bus.path, daemon.path("names", "x"))
+    with raises_errno(errno.EPERM):
+        os.rename(bus.file("mtu"), bus.file("mtu2"))
+
+
+def test_a_bus_holds_only_its_own_files(bus):
+    for call in (lambda: os.mkdir(bus.file("more")), lambda: os.mkdir(bus.file("port", "7")),
+                 lambda: os.unlink(bus.file("mtu")), lambda: os.symlink("x", bus.file("link")),
+                 lambda: os.rmdir(bus.file("port"))):
+        with raises_errno(errno.EPERM):
+            call()
+    with raises_errno(errno.EACCES):
+        os.open(bus.file("new"), os.O_CREAT | os.O_WRONLY)
+    with raises_errno(errno.ENOENT):
+        os.rmdir(bus.file("missing"))
+
+
+def test_rmdir_waits_for_no_member(bus):
+    member = bus.reader()
+    with raises_errno(errno.EBUSY):
+        os.rmdir(bus.path)
+    close(member)
+    os.rmdir(bus.path)
+
+
+@pytest.mark.parametrize("name, good, normal", [
+    ("mtu", ["1", "67108864", " 100 \n"], "100"), ("depth", ["1", "1073741824"], "1073741824"),
+    ("history", ["0", "1000000", "7"], "7"), ("writers", ["1", "65536", "max"], "max"),
+    ("ports", ["1", "65536"], "65536"), ("evict", ["1", "max", "1000000000000"], "1000000000000"),
+    ("delivery", ["lossless", "lossy", " lossless\n"], "lossless"), ("policy", ["broadcast"], "broadcast")])
+def test_an_attribute_takes_good_values(bus, name, good, normal):
+    for value in good:
+        bus.set(name, value)
+    assert bus.get(name) == normal
+
+
+@pytest.mark.parametrize("name, bad", [
+    ("mtu", {"0": "ERANGE", "67108865": "ERANGE", "x": "EINVAL", "max": "ERANGE"}),
+    ("depth", {"0": "ERANGE", "1073741825": "ERANGE", "-1": "EINVAL"}),
+    ("history", {"1000001": "ERANGE", "": "EINVAL"}), ("writers", {"0": "ERANGE", "1x": "EINVAL"}),
+    ("ports", {"0": "ERANGE", "max": "ERANGE", "65537": "ERANGE"}), ("evict", {"0": "ERANGE"}),
+    ("delivery", {"both": "EINVAL", "LOSSY": "EINVAL"}), ("policy", {"broadcasts": "EINVAL", "1": "EINVAL"})])
+def test_a_bad_value_changes_nothing(bus, name, bad):
+    for value, number in bad.items():
+        with raises_errno(getattr(errno, number)):
+            bus.set(name, value + "\n")
+        assert bus.get(name) == DEFAULTS[name]
+
+
+def test_what_is_told_cannot_be_set(bus):
+    member = bus.reader()
+    for name in ("members", "stats", "port/1/stats"):
+        with raises_errno(errno.EACCES):
+            write_text(bus.file(name), "1\n")
+    close(member)
+
+
+def test_members_have_the_smallest_free_numbers(bus):
+    first, second, third = bus.reader(), bus.writer(), bus.join()
+    assert [(port, member.mode, member.uid, member.pid) for port, member in bus.members().items()] == [
+        (1, "r", 0, os.getpid()), (2, "w", 0, os.getpid()), (3, "rw", 0, os.getpid())]
+    assert sorted(os.listdir(bus.file("port"))) == ["1", "2", "3"]
+    close(second)
+    bus.wait_members(2)
+    again = bus.join()
+    assert sorted(bus.members()) == [1, 2, 3]
+    close(first, third, again)
+
+
+def test_a_port_s_folder_is_its_owner_s_alone(open_bus):
+    def as_alice():
+        fd = os.open(open_bus.bus, os.O_RDWR)
+        (port,) = os.listdir(open_bus.file("port"))
+        stats = read_text(open_bus.file("port", port, "stats"))
+        is_folder = os.path.isdir(open_bus.file("port", port))
+        os.close(fd)
+        return is_folder, stats.splitlines()[0]
+    member = open_bus.reader()
+    close(member)
+    open_bus.wait_members(0)
+    assert as_user(ALICE, as_alice) == (True, "sent 0")
+    open_bus.wait_members(0)
+    member = open_bus.join()
+    with raises_errno(errno.EACCES):
+        as_user(ALICE, read_text, open_bus.file("port", "1", "stats"))
+    with raises_errno(errno.ENOENT):
+        os.stat(open_bus.file("port", "01"))
+    close(member)
+
+
+def test_the_number_of_ports_is_a_limit_raised_and_lowered_while_running(bus):
+    bus.set("ports", 2)
+    members = [bus.reader(), bus.writer()]
+    with raises_errno(errno.EADDRNOTAVAIL):
+        bus.reader()
+    bus.set("ports", 3)
+    members.append(bus.reader())
+    with raises_errno(errno.EBUSY):
+        bus.set("ports", 2)
+    assert bus.get("ports") == "3"
+    close(members.pop())
+    bus.wait_members(2)
+    bus.set("ports", 2)
+    with raises_errno(errno.EADDRNOTAVAIL):
+        bus.reader()
+    assert len(bus.members()) == 2
+
+
+def test_the_number_of_writers_is_a_limit(bus):
+    bus.set("writers", 1)
+    writer = bus.join()
+    with raises_errno(errno.EBUSY):
+        bus.writer()
+    reader = bus.reader()
+    bus.set("writers", 2)
+    second = bus.writer()
+    with raises_errno(errno.EBUSY):
+        bus.set("writers", 1)
+    close(writer, reader, second)
+
+
+def test_strangers_share_the_ports_and_leave_some_to_the_owner(open_bus):
+    def join_all():
+        fds = []
+        try:
+            while True:
+                fds.append(os.open(open_bus.bus, os.O_RDONLY))
+        except OSError as error:
+            return len(fds), error.errno
+    open_bus.set("ports", 10)
+    assert as_user(ALICE, join_all) == (5, errno.EADDRNOTAVAIL)
+    open_bus.wait_members(0)
+    for _ in range(10):
+        open_bus.reader()
+
+
+def test_the_bus_tells_who_joins_and_leaves(bus):
+    events = track(os.open(bus.file("events"), os.O_RDONLY | os.O_NONBLOCK))
+    first, second = bus.join(), bus.reader()
+    close(first)
+    bus.wait_members(1)
+    close(second)
+    bus.wait_members(0)
+    lines = [line.split(" ", 2)[1:] for line in os.read(events, 65536).decode().splitlines()]
+    path = f"buses/{bus.name} uid=0"
+    assert lines == [["join", f"{path} port=1 mode=rw readers=1 writers=1"],
+                     ["join", f"{path} port=2 mode=r readers=2 writers=1"],
+                     ["leave", f"{path} port=1 mode=rw readers=1 writers=0"],
+                     ["leave", f"{path} port=2 mode=r readers=0 writers=0"]]
+
+
+def test_the_events_of_a_removed_bus_end(bus):
+    events = track(os.open(bus.file("events"), os.O_RDONLY))
+    poller = select.poll()
+    poller.register(events, select.POLLIN)
+    assert poller.poll(0) == []
+    os.rmdir(bus.path)
+    assert poller.poll(10_000) == [(events, select.POLLIN | select.POLLHUP)]
+    assert os.read(events, 100) == b""
+
+
+def test_the_tree_tells_of_buses_that_come_and_go(daemon):
+    events = track(os.open(daemon.path("events"), os.O_RDONLY | os.O_NONBLOCK))
+    sh(f"cd {daemon.path('buses')}; mkdir one; mv one two; rmdir two")
+    lines = [line.split(" ")[1:] for line in os.read(events, 65536).decode().splitlines()]
+    assert lines == [["bus-created", "buses/one", "uid=0"],
+                     ["bus-renamed", "buses/one", "uid=0", "to=two"],
+                     ["bus-removed", "buses/two", "uid=0"]]
+
+
+def test_buses_and_ports_are_charged_and_given_back(daemon, open_bus):
+    def use():
+        os.mkdir(daemon.path("buses", "alices"))
+        fd = os.open(open_bus.bus, os.O_RDWR)
+        usage = daemon.usage(ALICE)
+        os.close(fd)
+        os.rmdir(daemon.path("buses", "alices"))
+        return usage["buses"], usage["ports"]
+    assert as_user(ALICE, use) == ("1", "1")
+    wait_for(lambda: {daemon.usage(ALICE)[key] for key in ("buses", "ports")} == {"0"}, "all given back")
+
+
+def test_a_user_s_limits_hold(daemon, open_bus):
+    def over():
+        results = []
+        for call in (lambda: os.mkdir(daemon.path("buses", "toomany")),
+                     lambda: os.open(open_bus.bus, os.O_RDONLY)):
+            with pytest.raises(OSError) as caught:
+                call()
+            results.append(caught.value.errno)
+        return results
+    as_user(BOB, os.mkdir, daemon.path("buses", "bobs"))
+    write_text(daemon.path("users", str(BOB), "limits"), "buses 0\nports 0\n")
+    assert as_user(BOB, over) == [errno.EDQUOT, errno.EDQUOT]
