@@ -35,11 +35,11 @@ namespace flowfs::auth {
 
 // What one side brings along. What is pointed at outlives the handshake.
 struct Party {
-  std::string name;  // that is dialled
-  Policy policy;
+  std::string name = {};  // that is dialled
+  Policy policy = {};
   const Credential* credential = nullptr;  // null: it has none
   const Trust* trust = nullptr;            // null: it cannot check anybody
-  Bytes data;                              // of the application, for the other side
+  Bytes data = {};                         // of the application, for the other side
 };
 
 struct Time {
