@@ -13,7 +13,7 @@ import sys
 import harness
 import page
 
-PROGRAMS = ["file_mode", "mapped_mode", "flow_setup", "idle_flows", "pool_alloc"]
+PROGRAMS = ["file_mode", "mapped_mode", "flow_setup", "idle_flows", "pool_alloc", "seal_speed"]
 
 
 def measure(program, numbers, log):
