@@ -409,4 +409,40 @@ FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_pool_lane) == 16);
 #define FLOWFS_POOL_EXHAUSTED UINT32_C(0x80000000)
 #define FLOWFS_IOC_POOL_CLASS _IOW(FLOWFS_IOC_MAGIC, 6, uint32_t)
 
+/* ---- the socket
+ * -------------------------------------------------------------------------------
+ *
+ * Where the mount cannot map (an older kernel, a daemon without root, `passthrough = false`), mmap
+ * of a mapped file fails with ENODEV, and its memory is handed out over DIR.sock beside the mount:
+ * AF_UNIX, SOCK_SEQPACKET. One request, one answer, with a descriptor (SCM_RIGHTS) where `error` is
+ * 0. Whether the caller may is decided by the modes of the tree and the identity with which it
+ * connected. Everything else, FLOWFS_IOC_ATTACH among it, is done on the open file as before.
+ */
+
+#define FLOWFS_MEMORY_TX UINT32_C(1)          /* flows/ID/tx; `object` is ID */
+#define FLOWFS_MEMORY_RX UINT32_C(2)          /* flows/ID/rx, read-only */
+#define FLOWFS_MEMORY_STATUS UINT32_C(3)      /* users/UID/status, read-only; UID */
+#define FLOWFS_MEMORY_POOL UINT32_C(4)        /* pools/UID; UID */
+#define FLOWFS_MEMORY_SHARED_POOL UINT32_C(5) /* pools/shared; 0 */
+
+#define FLOWFS_MEMORY_READ UINT32_C(0)
+#define FLOWFS_MEMORY_WRITE UINT32_C(1)
+
+struct flowfs_memory_request {
+  uint32_t version; /* FLOWFS_LAYOUT_VERSION */
+  uint32_t file;    /* FLOWFS_MEMORY_TX ... */
+  uint64_t object;
+  uint32_t access;   /* FLOWFS_MEMORY_READ or FLOWFS_MEMORY_WRITE, which is to read too */
+  uint32_t reserved; /* 0 */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_memory_request) == 24);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_memory_request, object) == 8);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_memory_request, access) == 16);
+
+struct flowfs_memory_answer {
+  uint32_t version; /* FLOWFS_LAYOUT_VERSION */
+  uint32_t error;   /* an errno; 0: the descriptor comes with this answer */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_memory_answer) == 8);
+
 #endif

@@ -97,6 +97,9 @@ Finding library(const Facts& facts, std::string_view key, std::string_view built
 }
 
 std::string why_no_passthrough(const Facts& facts) {
+  if (said(facts, "passthrough") == "off") {
+    return "[daemon] passthrough = false in its configuration";
+  }
   if (parse_kernel(facts.kernel_release) < kPassthroughSince) {
     return "it needs a kernel from 6.9";
   }
@@ -105,15 +108,36 @@ std::string why_no_passthrough(const Facts& facts) {
                                   : "only a daemon started as root has it (CAP_SYS_ADMIN)";
   }
   return "the daemon has CAP_SYS_ADMIN and the kernel is new enough, as far as can be seen: look "
-         "for `passthrough` in its configuration and in its log";
+         "for `passthrough` in its log";
 }
 
 Finding passthrough(const Facts& facts) {
   if (said(facts, "passthrough") == "yes") {
     return {Verdict::good, "passthrough", "in use: shared memory is mapped through the mount", ""};
   }
-  return {Verdict::note, "passthrough", "not in use: tx and rx cannot be mapped through the mount",
+  return {Verdict::note, "passthrough", "not in use: memory cannot be mapped through the mount",
           why_no_passthrough(facts)};
+}
+
+// How programs come to shared memory where that is not through the mount.
+Finding memory_socket(const Facts& facts) {
+  if (said(facts, "socket") == "yes") {
+    return {Verdict::good, "socket",
+            fmt::format("in use: shared memory is handed out over {}.sock", facts.mount), ""};
+  }
+  return {
+      Verdict::note, "socket", "not in use: flows go through the daemon",
+      fmt::format("something else lies at {}.sock, or it could not be made: look for `hand out` "
+                  "in the daemon's log",
+                  facts.mount)};
+}
+
+Finding direct(const Facts& facts) {
+  if (said(facts, "direct") != "no") {
+    return {Verdict::good, "direct", "programs may map their flows", ""};
+  }
+  return {Verdict::note, "direct", "everything goes through the daemon",
+          "[daemon] direct = false in its configuration"};
 }
 
 Finding futex(const Facts& facts) {
@@ -166,8 +190,8 @@ Finding privileges(const Facts& facts) {
     return {Verdict::good, "privileges", who, ""};
   }
   return {Verdict::note, "privileges", who,
-          "rootless: names, flows and message files work; mapping through the mount needs a daemon "
-          "started as root"};
+          "rootless: everything works but mapping through the mount, which needs a daemon started "
+          "as root"};
 }
 
 Finding descriptors(const Facts& facts) {
@@ -237,8 +261,7 @@ Finding mount_helper(const Facts& facts) {
 Finding group(const Facts& facts) {
   if (!facts.flowfs_group) {
     return {Verdict::note, "group", "there is no group flowfs",
-            "groupadd --system flowfs: it will own the shared packet pool; nothing "
-            "needs it yet"};
+            "groupadd --system flowfs: its members share the pool pools/shared with root"};
   }
   return {Verdict::good, "group",
           facts.in_flowfs_group ? "flowfs, and you are in it" : "flowfs; you are not in it", ""};
@@ -302,6 +325,10 @@ std::vector<Finding> examine(const Facts& facts) {
   findings.push_back(io_uring(facts));
   if (is_serving(facts)) {
     findings.push_back(passthrough(facts));
+    if (said(facts, "passthrough") != "yes") {
+      findings.push_back(memory_socket(facts));
+    }
+    findings.push_back(direct(facts));
     findings.push_back(futex(facts));
     findings.push_back(privileges(facts));
     if (facts.daemon) {

@@ -32,11 +32,13 @@ struct Config {
   std::uint64_t longest_message_bytes = registry::kLongestMessage;
   std::uint64_t hot_ring_bytes = fs::Options{}.hot_ring_bytes;
   bool direct = fs::Options{}.direct;
+  bool passthrough = fs::Options{}.passthrough_wanted;
   fs::PoolOptions pools;  // but for the group, which is looked up at the start
   registry::Users::Config limits = registry::Users::Config::defaults();
   std::uint64_t requests_per_second = fs::Options{}.requests_per_second;
   registry::NameSettings defaults;
   std::vector<fs::DeclaredName> names;
+  std::vector<fs::DeclaredBus> buses;
 };
 
 // One thing that is wrong, and where.

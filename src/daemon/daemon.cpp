@@ -40,6 +40,10 @@ void tell_of_restart(const Config& now, const Config& wanted, std::string_view m
     log::notice("daemon.longest_message changes at the next start now={} wanted={}",
                 now.longest_message_bytes, wanted.longest_message_bytes);
   }
+  if (wanted.passthrough != now.passthrough) {
+    log::notice("daemon.passthrough changes at the next start now={} wanted={}", now.passthrough,
+                wanted.passthrough);
+  }
   if (wanted.group != now.group) {
     log::notice("daemon.group changes at the next start now={} wanted={}", now.group, wanted.group);
   }
@@ -187,8 +191,11 @@ fs::Options Daemon::server_options() const {
   return {.mount_point = mount_point_->path(),
           .allow_other = plan_.allow_other,
           .passthrough = !plan_.rootless,
+          .passthrough_wanted = plan_.config.passthrough,
+          .memory_socket = mount_point_->socket_path(),
           .name_defaults = plan_.config.defaults,
           .names = plan_.config.names,
+          .buses = plan_.config.buses,
           .longest_message_bytes = plan_.config.longest_message_bytes,
           .requests_per_second = plan_.config.requests_per_second,
           .direct = plan_.config.direct,
@@ -269,6 +276,7 @@ void Daemon::apply(Config config) {
   config.group = plan_.config.group;
   config.pools.group = plan_.config.pools.group;
   config.hot_ring_bytes = plan_.config.hot_ring_bytes;
+  config.passthrough = plan_.config.passthrough;
   keep_longest_message(config, plan_.config.longest_message_bytes);
   plan_.config = std::move(config);
   log::set_level(plan_.log_level.value_or(plan_.config.log_level));

@@ -14,6 +14,8 @@ namespace flowfs::daemon {
 namespace {
 
 using registry::Balance;
+using registry::BusSettings;
+using registry::Delivery;
 using registry::kUnlimited;
 using registry::Resource;
 
@@ -130,7 +132,7 @@ std::optional<mode_t> parse_mode(std::string_view text) {
 
 bool set_mode(const Scope& scope, std::string_view text) {
   const std::optional<mode_t> mode = parse_mode(text);
-  scope.name->mode = mode.value_or(scope.name->mode);
+  scope.object->mode = mode.value_or(scope.object->mode);
   return mode.has_value();
 }
 
@@ -140,11 +142,33 @@ bool set_optional_mode(const Scope& scope, std::string_view text) {
   return (scope.name->*field).has_value();
 }
 
+bool set_bus_mode(const Scope& scope, std::string_view text) {
+  scope.bus->bus_mode = parse_mode(text);
+  return scope.bus->bus_mode.has_value();
+}
+
+std::string show_mode(const Scope& scope) { return fmt::format("{:04o}", scope.object->mode); }
+
+bool set_delivery(const Scope& scope, std::string_view text) {
+  for (const Delivery delivery : {Delivery::lossy, Delivery::lossless}) {
+    if (text == registry::to_string(delivery)) {
+      scope.bus->settings.delivery = delivery;
+      return true;
+    }
+  }
+  return false;
+}
+
+template <std::uint64_t registry::BusSettings::* field>
+std::uint64_t& of_bus(const Scope& scope) {
+  return scope.bus->settings.*field;
+}
+
 bool set_name(const Scope& scope, std::string_view text) {
   if (!registry::Registry::valid_name(text)) {
     return false;
   }
-  scope.name->name = text;
+  scope.object->name = text;
   return true;
 }
 
@@ -152,19 +176,26 @@ bool set_name(const Scope& scope, std::string_view text) {
 bool set_user(const Scope& scope, std::string_view text) {
   const std::optional<Accounts::User> user = scope.accounts->user(text);
   if (user) {
-    scope.name->uid = user->uid;
-    scope.name->gid = user->gid;
+    scope.object->uid = user->uid;
+    scope.object->gid = user->gid;
   }
   return user.has_value();
 }
 
-bool set_name_group(const Scope& scope, std::string_view text) {
+bool set_object_group(const Scope& scope, std::string_view text) {
   const std::optional<gid_t> group = scope.accounts->group(text);
-  scope.name->gid = group.value_or(scope.name->gid);
+  scope.object->gid = group.value_or(scope.object->gid);
   return group.has_value();
 }
 
 std::string show_nothing(const Scope&) { return {}; }
+
+constexpr std::string_view kNames =
+    "1 to 255 letters, digits and . _ : @ - that do not begin with a dot";
+
+constexpr std::string_view kUsers = "the name or number of a user of this system";
+
+constexpr std::string_view kGroups = "the name or number of a group of this system";
 
 constexpr std::string_view kSizes =
     "up to 16 times BYTES:BLOCKS, the bytes growing and multiples of 64";
@@ -194,6 +225,8 @@ const std::array kKeys{
 
     Key{Section::daemon, "direct",
         FlagRule{[](const Scope& scope) -> bool& { return scope.config->direct; }}},
+    Key{Section::daemon, "passthrough",
+        FlagRule{[](const Scope& scope) -> bool& { return scope.config->passthrough; }}},
 
     Key{Section::pools, "shared",
         TextRule{set_sizes<&fs::PoolOptions::shared>, show_sizes<&fs::PoolOptions::shared>,
@@ -214,6 +247,8 @@ const std::array kKeys{
     Key{Section::limits, "bytes", limit(per_uid<Resource::bytes>, kMostBytes)},
     Key{Section::limits, "descriptors", limit(per_uid<Resource::descriptors>, kMostObjects)},
     Key{Section::limits, "held", limit(per_uid<Resource::held>, kMostObjects)},
+    Key{Section::limits, "buses", limit(per_uid<Resource::buses>, kMostObjects)},
+    Key{Section::limits, "ports", limit(per_uid<Resource::ports>, kMostObjects)},
     Key{Section::limits, "requests_per_second",
         NumberRule{
             [](const Scope& scope) -> std::uint64_t& { return scope.config->requests_per_second; },
@@ -224,6 +259,8 @@ const std::array kKeys{
     Key{Section::limits_total, "bytes", limit(in_total<Resource::bytes>, kMostBytes)},
     Key{Section::limits_total, "descriptors", limit(in_total<Resource::descriptors>, kMostObjects)},
     Key{Section::limits_total, "held", limit(in_total<Resource::held>, kMostObjects)},
+    Key{Section::limits_total, "buses", limit(in_total<Resource::buses>, kMostObjects)},
+    Key{Section::limits_total, "ports", limit(in_total<Resource::ports>, kMostObjects)},
 
     Key{Section::settings, "backlog",
         limit([](const Scope& scope) -> std::uint64_t& { return scope.settings->backlog; },
@@ -264,23 +301,37 @@ const std::array kKeys{
             [](const Scope& scope) -> std::uint64_t& { return scope.settings->qos.timeout_us; }, 1,
             kLongestTimeUs, true}},
 
-    Key{Section::name, "name",
-        TextRule{set_name, show_nothing,
-                 "1 to 255 letters, digits and . _ : @ - that do not begin with a dot"}},
-    Key{Section::name, "user",
-        TextRule{set_user, show_nothing, "the name or number of a user of this system"}},
-    Key{Section::name, "group",
-        TextRule{set_name_group, show_nothing, "the name or number of a group of this system"}},
-    Key{Section::name, "mode",
-        TextRule{set_mode,
-                 [](const Scope& scope) { return fmt::format("{:04o}", scope.name->mode); },
-                 kModes}},
+    Key{Section::name, "name", TextRule{set_name, show_nothing, kNames}},
+    Key{Section::name, "user", TextRule{set_user, show_nothing, kUsers}},
+    Key{Section::name, "group", TextRule{set_object_group, show_nothing, kGroups}},
+    Key{Section::name, "mode", TextRule{set_mode, show_mode, kModes}},
     Key{Section::name, "accept_mode",
         TextRule{set_optional_mode<&fs::DeclaredName::accept_mode>, show_nothing, kModes}},
     Key{Section::name, "direct",
         FlagRule{[](const Scope& scope) -> bool& { return scope.settings->direct; }}},
     Key{Section::name, "dial_mode",
         TextRule{set_optional_mode<&fs::DeclaredName::dial_mode>, show_nothing, kModes}},
+
+    Key{Section::bus, "name", TextRule{set_name, show_nothing, kNames}},
+    Key{Section::bus, "user", TextRule{set_user, show_nothing, kUsers}},
+    Key{Section::bus, "group", TextRule{set_object_group, show_nothing, kGroups}},
+    Key{Section::bus, "mode", TextRule{set_mode, show_mode, kModes}},
+    Key{Section::bus, "bus_mode", TextRule{set_bus_mode, show_nothing, kModes}},
+    Key{Section::bus, "delivery",
+        TextRule{set_delivery,
+                 [](const Scope& scope) {
+                   return std::string(registry::to_string(scope.bus->settings.delivery));
+                 },
+                 R"("lossy" or "lossless")"}},
+    Key{Section::bus, "mtu", NumberRule{of_bus<&BusSettings::mtu_bytes>, 1, kMostMessage, false}},
+    Key{Section::bus, "depth", NumberRule{of_bus<&BusSettings::depth_bytes>, 1, kMostDepth, false}},
+    Key{Section::bus, "history",
+        NumberRule{of_bus<&BusSettings::history>, 0, registry::kMostHistory, false}},
+    Key{Section::bus, "writers",
+        NumberRule{of_bus<&BusSettings::writers>, 1, registry::kMostPorts, true}},
+    Key{Section::bus, "ports",
+        NumberRule{of_bus<&BusSettings::ports>, 1, registry::kMostPorts, false}},
+    Key{Section::bus, "evict", NumberRule{of_bus<&BusSettings::evict_us>, 1, kLongestTimeUs, true}},
 };
 
 std::string allowed(const NumberRule& rule) {
@@ -390,7 +441,9 @@ std::string allowed(const Key& key) {
 std::string default_text(const Key& key) {
   Config config;
   fs::DeclaredName name;
-  const Scope scope{.config = &config, .settings = &config.defaults, .name = &name};
+  fs::DeclaredBus bus;
+  const Scope scope{
+      .config = &config, .settings = &config.defaults, .name = &name, .bus = &bus, .object = &name};
   return std::visit([&](const auto& rule) { return show(rule, scope); }, key.rule);
 }
 

@@ -196,6 +196,7 @@ std::expected<MountPoint, std::string> MountPoint::claim(const std::string& dire
   if (auto free = point.free_of_mounts(); !free) {
     return refuse(free.error());
   }
+  point.remove_stale_socket();
   if (auto made = point.make_directory(); !made) {
     return refuse(made.error());
   }
@@ -229,6 +230,17 @@ std::expected<void, std::string> MountPoint::free_of_mounts() {
       return refuse(fmt::format("{}: cannot detach the mount of a dead flowfsd", path_));
     }
     ++stale_mounts_;
+  }
+}
+
+// Anything else that lies there is somebody's, and is left alone.
+void MountPoint::remove_stale_socket() const {
+  const std::string path = socket_path();
+  struct stat found{};
+  if (::lstat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode) &&
+      ::unlink(path.c_str()) != 0) {
+    log::warning("cannot remove the socket of a dead daemon path={} error=\"{}\"", path,
+                 std::strerror(errno));
   }
 }
 

@@ -34,6 +34,8 @@ class MountPoint {
 
   // The path without symbolic links, as mountinfo will have it.
   [[nodiscard]] const std::string& path() const { return path_; }
+  // Where memory may be handed out. Free: what a dead daemon left there, claim() has removed.
+  [[nodiscard]] std::string socket_path() const { return path_ + ".sock"; }
   // How many mounts of dead daemons claim() found there.
   [[nodiscard]] int stale_mounts() const { return stale_mounts_; }
 
@@ -42,6 +44,7 @@ class MountPoint {
 
   [[nodiscard]] bool sign_lock() const;
   std::expected<void, std::string> free_of_mounts();
+  void remove_stale_socket() const;
   std::expected<void, std::string> make_directory();
 
   std::string path_;

@@ -8,17 +8,11 @@ namespace flowfs::fs {
 namespace {
 
 constexpr std::uint32_t kVersion = 2;
-constexpr std::uint16_t kUserObj = 0x01;
-constexpr std::uint16_t kUser = 0x02;
-constexpr std::uint16_t kGroupObj = 0x04;
-constexpr std::uint16_t kGroup = 0x08;
-constexpr std::uint16_t kMask = 0x10;
-constexpr std::uint16_t kOther = 0x20;
 constexpr std::uint32_t kNoId = 0xffffffff;
 constexpr std::size_t kEntryBytes = 8;
 constexpr std::size_t kHeaderBytes = 4;
 
-bool named(const AclEntry& entry) { return entry.tag == kUser || entry.tag == kGroup; }
+bool named(const AclEntry& entry) { return entry.tag == kAclUser || entry.tag == kAclGroup; }
 
 // The order in which entries stand, and what makes two of them duplicates.
 bool before(const AclEntry& a, const AclEntry& b) {
@@ -30,13 +24,14 @@ bool valid(const Acl& acl) {
     return std::ranges::count(acl, tag, &AclEntry::tag);
   };
   const bool known = std::ranges::all_of(acl, [](const AclEntry& entry) {
-    const bool tag_known = entry.tag == kUserObj || entry.tag == kUser || entry.tag == kGroupObj ||
-                           entry.tag == kGroup || entry.tag == kMask || entry.tag == kOther;
+    const bool tag_known = entry.tag == kAclUserObj || entry.tag == kAclUser ||
+                           entry.tag == kAclGroupObj || entry.tag == kAclGroup ||
+                           entry.tag == kAclMask || entry.tag == kAclOther;
     return tag_known && entry.perm <= 7 && (!named(entry) || entry.id != kNoId);
   });
-  const bool base = count(kUserObj) == 1 && count(kGroupObj) == 1 && count(kOther) == 1;
+  const bool base = count(kAclUserObj) == 1 && count(kAclGroupObj) == 1 && count(kAclOther) == 1;
   const bool extended = std::ranges::any_of(acl, named);
-  const auto masks = count(kMask);
+  const auto masks = count(kAclMask);
   const bool distinct = std::ranges::adjacent_find(acl, [](const AclEntry& a, const AclEntry& b) {
                           return !before(a, b);
                         }) == acl.end();
@@ -57,8 +52,8 @@ AclEntry& base(Acl& acl, std::uint16_t tag) {
 
 // What the group bits of the mode show: the mask where there is one.
 AclEntry& group_class(Acl& acl) {
-  AclEntry* mask = find(acl, kMask);
-  return mask != nullptr ? *mask : base(acl, kGroupObj);
+  AclEntry* mask = find(acl, kAclMask);
+  return mask != nullptr ? *mask : base(acl, kAclGroupObj);
 }
 
 template <typename T>
@@ -112,9 +107,9 @@ mode_t apply_acl(Acl& acl, mode_t mode) {
   if (acl.empty()) {
     return mode;
   }
-  mode = (mode & ~mode_t{0777}) | static_cast<mode_t>(base(acl, kUserObj).perm << 6) |
-         static_cast<mode_t>(group_class(acl).perm << 3) | base(acl, kOther).perm;
-  if (find(acl, kMask) == nullptr) {  // three base entries: no more than the mode says
+  mode = (mode & ~mode_t{0777}) | static_cast<mode_t>(base(acl, kAclUserObj).perm << 6) |
+         static_cast<mode_t>(group_class(acl).perm << 3) | base(acl, kAclOther).perm;
+  if (find(acl, kAclMask) == nullptr) {  // three base entries: no more than the mode says
     acl.clear();
   }
   return mode;
@@ -124,9 +119,9 @@ void chmod_acl(Acl& acl, mode_t mode) {
   if (acl.empty()) {
     return;
   }
-  base(acl, kUserObj).perm = (mode >> 6) & 7;
+  base(acl, kAclUserObj).perm = (mode >> 6) & 7;
   group_class(acl).perm = (mode >> 3) & 7;
-  base(acl, kOther).perm = mode & 7;
+  base(acl, kAclOther).perm = mode & 7;
 }
 
 }  // namespace flowfs::fs

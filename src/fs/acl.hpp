@@ -17,9 +17,15 @@
 
 namespace flowfs::fs {
 
+inline constexpr std::uint16_t kAclUserObj = 0x01;
+inline constexpr std::uint16_t kAclUser = 0x02;
+inline constexpr std::uint16_t kAclGroupObj = 0x04;
+inline constexpr std::uint16_t kAclGroup = 0x08;
+inline constexpr std::uint16_t kAclMask = 0x10;
+inline constexpr std::uint16_t kAclOther = 0x20;
+
 struct AclEntry {
-  std::uint16_t tag =
-      0;  // ACL_USER_OBJ 0x01, USER 0x02, GROUP_OBJ 0x04, GROUP 0x08, MASK 0x10, OTHER 0x20
+  std::uint16_t tag = 0;   // kAcl...
   std::uint16_t perm = 0;  // rwx
   std::uint32_t id = 0;    // uid or gid of USER and GROUP
 };

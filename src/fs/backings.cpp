@@ -29,7 +29,7 @@ void Backing::reset() {
 }
 
 Result<Backing> Backings::add(int memory) {
-  if (!available()) {
+  if (device_ < 0) {
     return fail(EOPNOTSUPP, "passthrough is not in use");
   }
   BackingMap map{.fd = memory, .flags = 0, .padding = 0};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Memory files that the kernel maps in place of files of the tree (FUSE passthrough).
+// Memory files that the kernel maps in place of files of the tree (FUSE passthrough); and which way
+// programs come to that memory at all.
 //
 // Threads: the loop's.
 // Errors: EOPNOTSUPP where the kernel cannot or the mount is rootless; those of the ioctl.
@@ -44,13 +45,19 @@ class Backings {
  public:
   // The FUSE device while the mount lives and agreed to passthrough, else -1.
   void set_device(int fd) { device_ = fd; }
-  [[nodiscard]] bool available() const { return device_ >= 0; }
+  // There is none of that; memory is handed out over the socket beside the mount
+  // (memory_socket.hpp), and its descriptor stays open for that.
+  void set_handed_out(bool handed_out) { handed_out_ = handed_out; }
+  [[nodiscard]] bool handed_out() const { return handed_out_; }
+  // Whether programs can come to memory in either way.
+  [[nodiscard]] bool available() const { return device_ >= 0 || handed_out_; }
   // `memory` may be closed afterwards.
   Result<Backing> add(int memory);
 
  private:
   friend class Backing;
   int device_ = -1;
+  bool handed_out_ = false;
 };
 
 }  // namespace flowfs::fs

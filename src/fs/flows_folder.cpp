@@ -57,13 +57,13 @@ std::string format_stats(const End& end) {
   return fmt::format(
       "messages_sent {}\nbytes_sent {}\ncopies_sent {}\ncopies {}\nmessages_from_peer {}\n"
       "bytes_from_peer {}\ndrops {}\nbytes_queued {}\nreaders_waiting {}\nwriters_waiting {}\n"
-      "waits {}\nwake_ups {}\n",
+      "waits {}\nwake_ups {}\nmtu {}\n",
       sent.messages, sent.bytes, sent.copies + own.sending.copies + peers.receiving.copies,
       sent.copies + own.sending.copies + own.receiving.copies, received.messages, received.bytes,
       sent.drops + peers.receiving.drops, waiting, end.readers.size(), end.writers.size(),
       end.readers.waits() + end.writers.waits() + own.sending.waits + own.receiving.waits,
-      end.readers.wake_ups() + end.writers.wake_ups() + own.sending.wakeups +
-          own.receiving.wakeups);
+      end.readers.wake_ups() + end.writers.wake_ups() + own.sending.wakeups + own.receiving.wakeups,
+      end.flow ? end.flow->channel.limits().mtu_bytes : 0);
 }
 
 }  // namespace
@@ -185,6 +185,13 @@ Status FlowsFolder::set_value(Node file, std::string_view text) {
       break;
   }
   return ends_.close(id_of(file));
+}
+
+Result<int> FlowsFolder::memory(Node file, bool writable, uid_t by) {
+  if (file.kind != Kind::segment) {
+    return fail(ENOTCONN, "an end that waits for its peer");
+  }
+  return mapped_.memory(file, writable, by);
 }
 
 void FlowsFolder::open(Request request, Node node, int flags) {

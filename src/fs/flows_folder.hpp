@@ -23,6 +23,7 @@ class FlowsFolder : public Folder {
   Result<std::string> value(Node file, uid_t by) override;
   Status set_value(Node file, std::string_view text) override;
   void open(Request request, Node node, int flags) override;
+  Result<int> memory(Node file, bool writable, uid_t by) override;
 
  private:
   [[nodiscard]] std::optional<Node> present(std::optional<Node> file);

@@ -79,6 +79,12 @@ class Folder {
   // Message, stream and mapped files: answers the request, or parks it.
   virtual void open(Request request, Node node, int flags) = 0;
 
+  // The memory of a mapped file, for a descriptor of `by`'s own; the one told stays ours. Errors:
+  // EACCES it is not for writing; as open.
+  virtual Result<int> memory(Node /*file*/, bool /*writable*/, uid_t /*by*/) {
+    return fail(ENODEV, "not a mapped file");
+  }
+
   // Changes of a directory.
   virtual Result<Node> make_directory(Node /*directory*/, std::string_view /*name*/,
                                       mode_t /*mode*/, registry::Opener /*who*/) {

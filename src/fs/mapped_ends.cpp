@@ -198,6 +198,9 @@ Status MappedEnds::make_segments(Flow& flow, uid_t payer) {
 }
 
 Status MappedEnds::register_views(Flow& flow, flow::Side side) {
+  if (backings_.handed_out()) {
+    return {};
+  }
   SegmentNode& node = segment_node(flow, side);
   for (Backing& backing : node.backings_) {
     if (backing) {
@@ -253,7 +256,7 @@ void MappedEnds::open_status(Request request, Node node, uid_t uid, int flags) {
     return;
   }
   Backing& backing = statuses_[uid]->backing;
-  if (!backing) {
+  if (!backings_.handed_out() && !backing) {
     auto added = backings_.add((*status)->fd().get());
     if (!added) {
       replies_.error(request, added.error().error);
@@ -265,6 +268,31 @@ void MappedEnds::open_status(Request request, Node node, uid_t uid, int flags) {
   file->shows_status_of(uid);
   ++statuses_[uid]->opens;
   reply_mapped(request, std::move(file), backing.id());
+}
+
+Result<int> MappedEnds::memory(Node segment, bool writable, uid_t by) {
+  const auto seen = find(segment);
+  if (!seen) {
+    return fail(ESTALE, "segment");
+  }
+  if (seen->view == View::rx && writable) {
+    return fail(EACCES, "rx is read-only");
+  }
+  const std::shared_ptr<Flow> flow = ends_.find(seen->end)->flow;
+  if (const Status made = make_segments(*flow, by); !made) {
+    return std::unexpected(made.error());
+  }
+  const auto found = flow->channel.segment(nodes_.at(segment.object)->side_);
+  return found ? Result<int>(found->fd) : std::unexpected(found.error());
+}
+
+Result<int> MappedEnds::status_memory(uid_t uid, bool writable) const {
+  const auto found = statuses_.find(uid);
+  if (found == statuses_.end()) {
+    return fail(ENOENT, "status");
+  }
+  return writable ? fail(EACCES, "status is read-only")
+                  : Result<int>(found->second->file.fd().get());
 }
 
 void MappedEnds::status_closed(uid_t uid) {
@@ -303,8 +331,10 @@ void MappedEnds::detach(registry::FlowId id) {
   if (end == nullptr || !end->flow) {
     return;  // closed: the channel has given its segment up
   }
-  // The segment's inodes end with it; where the peer is mapped there is a new segment already.
-  end->flow->segment_nodes[index(end->side)].reset();
+  // The segment's inodes end with it, and the next one has its own. There is one as long as there
+  // are status slots, as whoever drops those waits for its end.
+  end->flow->segment_nodes[index(end->side)] =
+      std::make_unique<SegmentNode>(*this, *end->flow, end->side);
   if (const Status detached = end->flow->channel.detach(end->side); !detached) {
     // No memory for a new segment: the channel is poisoned, and both ends will hear of it (EPROTO).
     log::warning("cannot give a flow a new segment: flow={} error=\"{}\"",

@@ -95,6 +95,11 @@ class MappedEnds {
   void open(Request request, Node segment, int flags);
   void open_status(Request request, Node node, uid_t uid, int flags);
 
+  // What is behind tx or rx, and behind a status file that is in use, as a descriptor that stays
+  // ours. Errors: ESTALE; EACCES where it is not for writing; ENOENT; those of making segments.
+  Result<int> memory(Node segment, bool writable, uid_t by);
+  Result<int> status_memory(uid_t uid, bool writable) const;
+
  private:
   friend class MappedFile;
   friend class SegmentNode;

@@ -2,6 +2,7 @@
 #include "fs/metrics.hpp"
 
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/counters.hpp"
@@ -60,6 +61,44 @@ void add_names(MetricsText& text, const registry::Registry& registry) {
     text.family(column.name, column.help, column.type);
     for (const registry::Name* name : names) {
       text.sample(column.name, {{"name", name->name}}, name->stats.*column.field);
+    }
+  }
+}
+
+void add_buses(MetricsText& text, const Buses& buses) {
+  struct Column {
+    std::string_view name;
+    std::string_view help;
+    Type type;
+    std::uint64_t bus::PortCounts::* field;
+  };
+  static constexpr Column kColumns[] = {
+      {"flowfs_bus_sent_messages_total", "Messages sent on a bus.", Type::counter,
+       &bus::PortCounts::sent},
+      {"flowfs_bus_sent_bytes_total", "Bytes sent on a bus.", Type::counter,
+       &bus::PortCounts::sent_bytes},
+      {"flowfs_bus_delivered_messages_total", "Messages read, by each member that did.",
+       Type::counter, &bus::PortCounts::delivered},
+      {"flowfs_bus_dropped_messages_total", "Messages lost, by each member that did not read them.",
+       Type::counter, &bus::PortCounts::dropped},
+      {"flowfs_bus_lag_messages", "Messages still to be read, by each member.", Type::gauge,
+       &bus::PortCounts::lag},
+  };
+  std::vector<const registry::BusInfo*> all;
+  const registry::BusInfo* bus = buses.registry().bus_from(registry::BusId{0});
+  while (bus != nullptr) {
+    all.push_back(bus);
+    bus = buses.registry().bus_from(registry::BusId{std::to_underlying(bus->id) + 1});
+  }
+  text.family("flowfs_bus_members", "Members of a bus now.", Type::gauge);
+  for (const registry::BusInfo* one : all) {
+    text.sample("flowfs_bus_members", {{"bus", one->name}}, one->ports.size());
+  }
+  for (const Column& column : kColumns) {
+    text.family(column.name, column.help, column.type);
+    for (const registry::BusInfo* one : all) {
+      text.sample(column.name, {{"bus", one->name}},
+                  buses.find(one->id)->data.totals().*column.field);
     }
   }
 }
@@ -126,8 +165,11 @@ std::string format_metrics(const Tree& tree, const registry::Registry& registry,
               tree.parking().interrupted());
   text.single("flowfs_events_total", "Lines written to events.", Type::counter,
               tree.events_published());
+  text.single("flowfs_memory_connections", "Connections to the socket beside the mount.",
+              Type::gauge, tree.memory_connections());
   add_requests(text, tree.counters());
   add_names(text, registry);
+  add_buses(text, tree.buses());
   add_users(text, users);
   add_pools(text, tree.pools());
   return text.take();

@@ -46,6 +46,8 @@ void Tree::Operations::init(void* user_data, fuse_conn_info* connection) {
     fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH);
     connection->max_backing_stack_depth = 1;
     self.set_session(self.session_);  // it may register backings from now on
+  } else {
+    self.open_memory_socket();
   }
   connection->max_write = static_cast<unsigned>(self.request_bytes_);
   self.answering_init_ = true;

@@ -117,7 +117,7 @@ Result<PoolUse> Pools::open(Pool& pool) {
     return std::unexpected(made.error());
   }
   PoolUse use(*this, pool);
-  if (!pool.store->backing) {
+  if (!backings_.handed_out() && !pool.store->backing) {
     auto backing = backings_.add(pool.store->memory.fd().get());
     if (!backing) {
       return std::unexpected(backing.error());

@@ -93,6 +93,11 @@ Result<std::string> PoolsFolder::value(Node /*file*/, uid_t /*by*/) {
   return fail(EINVAL, "pools are mapped");
 }
 
+Result<int> PoolsFolder::memory(Node file, bool /*writable*/, uid_t /*by*/) {
+  const Pool& pool = pool_of(file);
+  return pool.store ? Result<int>(pool.store->memory.fd().get()) : fail(ENOENT, "pool not opened");
+}
+
 void PoolsFolder::open(Request request, Node node, int flags) {
   auto use = pools_.open(*pools_.find(PoolSerial{node.object}));
   if (!use) {

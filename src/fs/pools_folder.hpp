@@ -24,6 +24,7 @@ class PoolsFolder : public Folder {
   [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
   Result<std::string> value(Node file, uid_t by) override;
   void open(Request request, Node node, int flags) override;
+  Result<int> memory(Node file, bool writable, uid_t by) override;
 
  private:
   [[nodiscard]] const Pool& pool_of(Node node) const;

@@ -41,6 +41,7 @@ enum class Op : std::uint8_t {
   lock,
   ioctl,
   poll,
+  memory,  // over the socket beside the mount
   count,
 };
 inline constexpr std::size_t kOps = static_cast<std::size_t>(Op::count);

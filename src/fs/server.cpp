@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/log.hpp"
@@ -26,13 +27,21 @@ class Server::Impl {
                .metrics = [this] { return metrics_text(); }}) {}
 
   Status mount(const Options& options, std::function<void()> on_gone) {
-    tree_.want_passthrough(options.passthrough);
+    tree_.want_passthrough(options.passthrough && options.passthrough_wanted);
+    tree_.offer_memory({.path = options.memory_socket, .to_others = options.allow_other});
+    passthrough_wanted_ = options.passthrough_wanted;
+    direct_ = options.direct;
     tree_.set_hot_ring(options.hot_ring_bytes);
     tree_.set_direct(options.direct);
     tree_.set_pools(options.pools);
     tree_.set_longest_message(options.longest_message_bytes);
     tree_.set_name_defaults(options.name_defaults);
     for (const DeclaredName& declared : options.names) {
+      if (Status status = tree_.declare(declared); !status) {
+        return status;
+      }
+    }
+    for (const DeclaredBus& declared : options.buses) {
       if (Status status = tree_.declare(declared); !status) {
         return status;
       }
@@ -49,6 +58,7 @@ class Server::Impl {
 
   void reconfigure(const Options& options) {
     tree_.set_name_defaults(options.name_defaults);
+    direct_ = options.direct;
     tree_.set_direct(options.direct);
     tree_.set_pools(options.pools);
     if (session_) {
@@ -57,6 +67,12 @@ class Server::Impl {
     for (const DeclaredName& declared : options.names) {
       if (const Status status = tree_.declare(declared); !status) {
         log::error("cannot make a name: name={} error=\"{}\"", declared.name,
+                   status.error().message());
+      }
+    }
+    for (const DeclaredBus& declared : options.buses) {
+      if (const Status status = tree_.declare(declared); !status) {
+        log::error("cannot make a bus: bus={} error=\"{}\"", declared.name,
                    status.error().message());
       }
     }
@@ -76,8 +92,10 @@ class Server::Impl {
  private:
   std::string version_text() const {
     return fmt::format(
-        "flowfs {}\ntree {}\nlayout {}\npassthrough {}\nfutex {}\nlibfuse {}\nliburing {}\n",
-        FLOWFS_VERSION, kTreeVersion, FLOWFS_LAYOUT_VERSION, passthrough() ? "yes" : "no",
+        "flowfs {}\ntree {}\nlayout {}\npassthrough {}\nsocket {}\ndirect {}\nfutex {}\n"
+        "libfuse {}\nliburing {}\n",
+        FLOWFS_VERSION, kTreeVersion, FLOWFS_LAYOUT_VERSION, passthrough_word(),
+        tree_.hands_out_memory() ? "yes" : "no", direct_ ? "yes" : "no",
         loop_.futex_in_ring() ? "io_uring" : "threads", fuse_pkgversion(), Loop::ring_version());
   }
 
@@ -87,12 +105,21 @@ class Server::Impl {
                            .out_of_memory = session_ ? session_->out_of_memory() : 0});
   }
 
+  [[nodiscard]] std::string_view passthrough_word() const {
+    if (passthrough()) {
+      return "yes";
+    }
+    return passthrough_wanted_ ? "no" : "off";
+  }
+
   static constexpr int kTreeVersion = 1;  // of the files and their meaning
 
   Loop& loop_;
   registry::Registry& registry_;
   registry::Users& users_;
   Tree tree_;
+  bool passthrough_wanted_ = true;
+  bool direct_ = true;
   std::unique_ptr<Session> session_;
 };
 

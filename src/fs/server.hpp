@@ -15,29 +15,41 @@
 #include "base/loop.hpp"
 #include "base/result.hpp"
 #include "fs/pool_options.hpp"
+#include "registry/buses.hpp"
 #include "registry/registry.hpp"
 #include "registry/users.hpp"
 
 namespace flowfs::fs {
 
-// A [[name]] table of the configuration. It is made at start, owned by `uid`, and not charged to
-// anybody but root. Modes that are absent derive from `mode` as they would from mkdir's.
-struct DeclaredName {
+// A [[name]] or [[bus]] table of the configuration. It is made at start, owned by `uid`, and not
+// charged to anybody but root. Modes that are absent derive from `mode` as they would from mkdir's.
+struct DeclaredObject {
   std::string name;
   uid_t uid = 0;
   gid_t gid = 0;
   mode_t mode = 0755;
+};
+
+struct DeclaredName : DeclaredObject {
   std::optional<mode_t> accept_mode;
   std::optional<mode_t> dial_mode;
   registry::NameSettings settings;
 };
 
+struct DeclaredBus : DeclaredObject {
+  std::optional<mode_t> bus_mode;
+  registry::BusSettings settings;
+};
+
 struct Options {
   std::string mount_point;
-  bool allow_other = true;  // false: rootless where /etc/fuse.conf does not permit it
-  bool passthrough = true;  // map tx and rx through the mount where the kernel can
+  bool allow_other = true;         // false: rootless where /etc/fuse.conf does not permit it
+  bool passthrough = true;         // map memory through the mount where the kernel can
+  bool passthrough_wanted = true;  // false: the configuration does not want it
+  std::string memory_socket;       // where memory is handed out if it is not; empty: nowhere
   registry::NameSettings name_defaults;
   std::vector<DeclaredName> names;
+  std::vector<DeclaredBus> buses;
   // The most that a name's mtu may be. More than the default needs a kernel whose requests are
   // longer than usual; request_pages() says by how much.
   std::size_t longest_message_bytes = registry::kLongestMessage;

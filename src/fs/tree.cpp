@@ -43,7 +43,8 @@ void Tree::set_longest_message(std::size_t bytes) {
 
 Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
            RootFolder::Texts texts)
-    : accounts_(users),
+    : loop_(loop),
+      accounts_(users),
       replies_(counters_),
       parking_(loop, users, replies_, longest_park()),
       locks_(parking_, replies_),
@@ -81,6 +82,9 @@ Tree::~Tree() {
 
 void Tree::set_session(fuse_session* session) {
   session_ = session;
+  if (session == nullptr) {
+    close_memory_socket();
+  }
   const bool maps = session != nullptr && passthrough_;
   backings_.set_device(maps ? fuse_session_fd(session) : -1);
   if (maps) {

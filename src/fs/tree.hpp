@@ -19,6 +19,7 @@
 #include "fs/flows_folder.hpp"
 #include "fs/lock_requests.hpp"
 #include "fs/mapped_ends.hpp"
+#include "fs/memory_socket.hpp"
 #include "fs/meta.hpp"
 #include "fs/names_folder.hpp"
 #include "fs/node.hpp"
@@ -31,6 +32,12 @@
 
 namespace flowfs::fs {
 
+// Memory for who cannot map it through the mount.
+struct MemoryOffer {
+  std::string path;        // of the socket; empty: none
+  bool to_others = false;  // than the daemon's own uid
+};
+
 class Tree {
  public:
   Tree(Loop& loop, registry::Registry& registry, registry::Users& users, RootFolder::Texts texts);
@@ -40,6 +47,7 @@ class Tree {
   static fuse_lowlevel_ops operations();
 
   Status declare(const DeclaredName& declared) { return names_.declare(declared); }
+  Status declare(const DeclaredBus& declared) { return buses_folder_.declare(declared); }
   void set_name_defaults(const registry::NameSettings& settings) { names_.set_defaults(settings); }
   void drain_effects() { ends_.drain_effects(); }
   // Ends every wait and drops every open file.
@@ -49,6 +57,9 @@ class Tree {
 
   // Whether files of ours are mapped through to memfds: wanted, and agreed by the kernel at INIT.
   void want_passthrough(bool wanted) { passthrough_wanted_ = wanted; }
+  // What is done where they are not.
+  void offer_memory(MemoryOffer offer);
+  [[nodiscard]] bool hands_out_memory() const { return memory_socket_ != nullptr; }
   // How long a request of the kernel, and the message in it, may be. Before the session is made.
   void set_longest_message(std::size_t bytes);
   [[nodiscard]] std::size_t request_bytes() const { return request_bytes_; }
@@ -63,6 +74,9 @@ class Tree {
   [[nodiscard]] const Parking& parking() const { return parking_; }
   [[nodiscard]] const LockTable& locks() const { return locks_.table(); }
   [[nodiscard]] std::size_t open_files() const { return files_.size(); }
+  [[nodiscard]] std::size_t memory_connections() const {
+    return memory_socket_ ? memory_socket_->connections() : 0;
+  }
   [[nodiscard]] const Pools& pools() const { return pools_; }
   [[nodiscard]] const Buses& buses() const { return buses_; }
   [[nodiscard]] std::uint64_t events_published() const { return events_.published(); }
@@ -85,6 +99,13 @@ class Tree {
   void forget_attributes(Node node);
   void open(Request request, Node node, int flags);
 
+  // tree_memory.cpp
+  void open_memory_socket();
+  void close_memory_socket();
+  Result<int> memory(const flowfs_memory_request& wanted, const Caller& caller);
+  Result<int> find_memory(const flowfs_memory_request& wanted, const Caller& caller);
+
+  Loop& loop_;
   registry::Users& accounts_;
   RequestCounters counters_;
   Replies replies_;
@@ -105,6 +126,8 @@ class Tree {
   UsersFolder users_;
   PoolsFolder pools_folder_;
   BusesFolder buses_folder_;
+  MemoryOffer offer_;
+  std::unique_ptr<MemorySocket> memory_socket_;  // where it is the way
   fuse_session* session_ = nullptr;
   bool passthrough_wanted_ = true;
   bool passthrough_ = false;

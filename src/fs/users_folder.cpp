@@ -118,6 +118,10 @@ std::uint64_t UsersFolder::mapped_size(Node /*node*/) const { return MappedEnds:
 
 bool UsersFolder::has_lines(Node file) const { return file.file == limits; }
 
+Result<int> UsersFolder::memory(Node file, bool writable, uid_t /*by*/) {
+  return mapped_.status_memory(uid_of(file), writable);
+}
+
 void UsersFolder::open(Request request, Node node, int flags) {
   mapped_.open_status(request, node, uid_of(node), flags);
 }

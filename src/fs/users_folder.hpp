@@ -23,6 +23,7 @@ class UsersFolder : public Folder {
   Status set_value(Node file, std::string_view text) override;
   [[nodiscard]] bool has_lines(Node file) const override;
   void open(Request request, Node node, int flags) override;
+  Result<int> memory(Node file, bool writable, uid_t by) override;
 
  private:
   registry::Users& users_;

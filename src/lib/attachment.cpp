@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "lib/tree_memory.hpp"
 #include "pool/shared.hpp"
 
 namespace flowfs::lib {
@@ -77,7 +78,8 @@ Result<std::shared_ptr<const PeerSegment>> Attachment::map_peer() const {
     if (!fd) {
       return std::unexpected(fd.error());
     }
-    auto mapping = Mapping::map(*fd, geometry.segment_bytes(), Mapping::Access::read_only);
+    auto mapping = map_memory(*fd, geometry.segment_bytes(), Mapping::Access::read_only, mount_path,
+                              {.file = FLOWFS_MEMORY_RX, .object = answer.flow});
     if (!mapping) {
       return std::unexpected(mapping.error());
     }
@@ -96,6 +98,7 @@ Result<std::shared_ptr<const PeerSegment>> Attachment::map_peer() const {
 Result<std::unique_ptr<Attachment>> Attachment::try_attach(const std::string& mount,
                                                            std::uint64_t id) {
   auto made = std::unique_ptr<Attachment>(new Attachment);
+  made->mount_path = mount;
   made->folder = mount + "/flows/" + std::to_string(id);
   auto tx = open_file(made->folder + "/tx", O_RDWR);
   if (!tx) {
@@ -114,7 +117,8 @@ Result<std::unique_ptr<Attachment>> Attachment::try_attach(const std::string& mo
   if (const Status introduced = introduce(made->tx_fd); !introduced) {
     return std::unexpected(introduced.error());
   }
-  auto memory = Mapping::map(made->tx_fd, geometry->segment_bytes(), Mapping::Access::read_write);
+  auto memory = map_memory(made->tx_fd, geometry->segment_bytes(), Mapping::Access::read_write,
+                           mount, {.file = FLOWFS_MEMORY_TX, .object = id});
   if (!memory) {
     return std::unexpected(memory.error());
   }
@@ -125,8 +129,8 @@ Result<std::unique_ptr<Attachment>> Attachment::try_attach(const std::string& mo
     return std::unexpected(status.error());
   }
   const std::size_t up_to = (std::size_t{answer.status_slot} + 1) * sizeof(flowfs_status);
-  auto slots =
-      Mapping::map(*status, (up_to + 4095) & ~std::size_t{4095}, Mapping::Access::read_only);
+  auto slots = map_memory(*status, (up_to + 4095) & ~std::size_t{4095}, Mapping::Access::read_only,
+                          mount, {.file = FLOWFS_MEMORY_STATUS, .object = answer.uid});
   if (!slots) {
     return std::unexpected(slots.error());
   }

@@ -49,6 +49,7 @@ class Attachment {
 
   // Members go in reverse: unmapped before tx is closed.
   Fd tx_fd;
+  std::string mount_path;
   std::string folder;
   flowfs_attach answer{};
   pool::Geometry geometry;

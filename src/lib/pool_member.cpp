@@ -8,11 +8,14 @@
 #include <map>
 #include <utility>
 
+#include "lib/tree_memory.hpp"
+
 namespace flowfs::lib {
 namespace {
 
 using pool::PoolGeometry;
 
+constexpr const char* kShared = "shared";
 constexpr Micros kBetweenComplaints{100'000};
 
 // The members of this process by pool file. Never destroyed, as the ends (fork.cpp).
@@ -44,7 +47,9 @@ PoolMember::PoolMember(Fd file, Mapping memory, const PoolGeometry& geometry,
       cache_(slab_),
       populated_(answer.populated) {}
 
-Result<std::shared_ptr<PoolMember>> PoolMember::open(const std::string& path) {
+Result<std::shared_ptr<PoolMember>> PoolMember::open(const std::string& mount,
+                                                     const std::string& name) {
+  const std::string path = mount + "/pools/" + name;
   Fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY));
   if (!file) {
     return fail_errno("open pool");
@@ -61,7 +66,9 @@ Result<std::shared_ptr<PoolMember>> PoolMember::open(const std::string& path) {
   if (const Fd copy(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0)); !copy) {
     return fail_errno("dup");
   }
-  auto memory = Mapping::map(file, geometry->pool_bytes(), Mapping::Access::read_write);
+  const MemoryName known = name == kShared ? MemoryName{FLOWFS_MEMORY_SHARED_POOL, 0}
+                                           : MemoryName{FLOWFS_MEMORY_POOL, ::geteuid()};
+  auto memory = map_memory(file, geometry->pool_bytes(), Mapping::Access::read_write, mount, known);
   if (!memory) {
     return std::unexpected(memory.error());
   }
@@ -77,7 +84,7 @@ Result<std::shared_ptr<PoolMember>> PoolMember::of(const std::string& mount) {
   const std::lock_guard lock(all.mutex);
   Result<std::shared_ptr<PoolMember>> member = fail(ENOENT, "no pool");
   // Which one is decided by the mode bits of the files, for this process as it is now.
-  for (const std::string& name : {std::string("shared"), std::to_string(::geteuid())}) {
+  for (const std::string& name : {std::string(kShared), std::to_string(::geteuid())}) {
     std::string path = mount;
     path.append("/pools/").append(name);
     if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) != 0) {
@@ -87,7 +94,7 @@ Result<std::shared_ptr<PoolMember>> PoolMember::of(const std::string& mount) {
     if (auto living = known.lock()) {
       return living;
     }
-    member = open(path);
+    member = open(mount, name);
     if (member) {
       known = *member;
       break;

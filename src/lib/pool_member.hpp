@@ -52,7 +52,8 @@ class PoolMember {
  private:
   PoolMember(Fd file, Mapping memory, const pool::PoolGeometry& geometry,
              const flowfs_pool_attach& answer);
-  static Result<std::shared_ptr<PoolMember>> open(const std::string& path);
+  static Result<std::shared_ptr<PoolMember>> open(const std::string& mount,
+                                                  const std::string& name);
   bool populate(unsigned class_index);
   bool complain(unsigned class_index);
   [[nodiscard]] bool ask_for(std::uint32_t wanted) const;

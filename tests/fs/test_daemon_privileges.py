@@ -5,19 +5,18 @@ import contextlib
 import errno
 import mmap
 import os
-import pwd
 import resource
 import signal
 import stat
 import subprocess
 
 import pytest
-from harness import binary, is_mounted, is_sanitized, read_text
+from harness import is_mounted, is_sanitized, read_text
 from procs import Child, as_user, sh, wait_for
+from rootless import USER, rootless  # pylint: disable=unused-import
 from sysc import raises_errno
 from wire import flow_id
 
-USER = pwd.getpwnam("nobody").pw_uid  # fusermount3 wants one that has a name
 STRANGER = 61002
 SYS_ADMIN = "0000000000200000"
 NONE = "0000000000000000"
@@ -109,57 +108,6 @@ def test_a_core_dump_is_short_and_without_the_memory_of_clients(fresh_daemon, co
 
 
 # --- without root --------------------------------------------------------------------------------
-class Rootless:
-    """`flowfsd --user` of an ordinary user, with directories of its own."""
-
-    def __init__(self, folder):
-        self.runtime, self.home = folder / "runtime", folder / "home"
-        for path in (self.runtime, self.home):
-            path.mkdir(mode=0o700)
-            os.chown(path, USER, USER)
-        self.mount = str(self.runtime / "flowfs")
-        self.log = folder / "log"
-        self.process = None
-
-    def command(self, *arguments):
-        return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "env", "-i",
-                "PATH=/usr/bin:/bin:/usr/sbin:/sbin", f"HOME={self.home}",
-                f"XDG_RUNTIME_DIR={self.runtime}", binary("flowfsd"), *arguments]
-
-    def start(self):
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command("--user", "--foreground"), stdout=log,
-                                            stderr=log, stdin=subprocess.DEVNULL)
-        wait_for(lambda: self.process.poll() is not None or self.said("ready at"), "ready")
-        assert self.process.poll() is None, self.log.read_text()
-        return self
-
-    def said(self, text):
-        return text in self.log.read_text()
-
-    def clean(self):
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        while is_mounted(self.mount):
-            subprocess.run(["umount", "-l", self.mount], check=True)
-
-
-@pytest.fixture
-def rootless(tmp_path):
-    for folder in (tmp_path, *tmp_path.parents):
-        if str(folder) != "/tmp" and folder != folder.parent:
-            os.chmod(folder, 0o755)  # pytest keeps its folders to root
-    if not os.access("/usr/bin/fusermount3", os.X_OK):
-        pytest.skip("fusermount3 is not installed")
-    mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
-    os.chmod("/dev/fuse", 0o666)  # as udev makes it, where there is udev
-    made = Rootless(tmp_path)
-    yield made
-    made.clean()
-    os.chmod("/dev/fuse", mode)
-
-
 def exchange(mount):
     """A name, a flow and a message, as one user does it in a shell."""
     path = os.path.join(mount, "names", "hello")

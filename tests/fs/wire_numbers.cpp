@@ -18,5 +18,10 @@ int main() {
   std::printf("ATTACH_BYTES %zu\n", sizeof(flowfs_attach));
   std::printf("SEGMENT_MAGIC %llu\n", static_cast<unsigned long long>(FLOWFS_SEGMENT_MAGIC));
   std::printf("LAYOUT_VERSION %u\n", FLOWFS_LAYOUT_VERSION);
+  std::printf("MEMORY_TX %u\n", FLOWFS_MEMORY_TX);
+  std::printf("MEMORY_RX %u\n", FLOWFS_MEMORY_RX);
+  std::printf("MEMORY_STATUS %u\n", FLOWFS_MEMORY_STATUS);
+  std::printf("MEMORY_POOL %u\n", FLOWFS_MEMORY_POOL);
+  std::printf("MEMORY_SHARED_POOL %u\n", FLOWFS_MEMORY_SHARED_POOL);
   return 0;
 }

@@ -107,8 +107,28 @@ TEST(DoctorReport, says_why_there_is_no_passthrough) {
   EXPECT_THAT(find(facts, "passthrough").remedy, HasSubstr("6.9"));
   facts.kernel_release = "6.9.0";
   facts.daemon->capabilities = kEverything;
-  EXPECT_THAT(find(facts, "passthrough").remedy, HasSubstr("configuration"));
+  EXPECT_THAT(find(facts, "passthrough").remedy, HasSubstr("log"));
+  facts.version = KeyValues::parse_lines("tree 1\npassthrough off\nfutex io_uring\n");
+  EXPECT_THAT(find(facts, "passthrough").remedy, HasSubstr("passthrough = false"));
   EXPECT_TRUE(is_well(examine(facts))) << "all works without it, slower";
+}
+
+TEST(DoctorReport, says_how_memory_is_shared_without_passthrough) {
+  Facts facts = healthy();
+  EXPECT_EQ(find(facts, "socket").what, "absent") << "not needed";
+  facts.version = KeyValues::parse_lines("tree 1\npassthrough no\nsocket yes\n");
+  EXPECT_EQ(find(facts, "socket").verdict, Verdict::good);
+  EXPECT_THAT(find(facts, "socket").state, HasSubstr("/run/flowfs.sock"));
+  facts.version = KeyValues::parse_lines("tree 1\npassthrough no\nsocket no\n");
+  EXPECT_EQ(find(facts, "socket").verdict, Verdict::note);
+}
+
+TEST(DoctorReport, says_that_flows_cannot_be_mapped) {
+  Facts facts = healthy();
+  EXPECT_EQ(find(facts, "direct").verdict, Verdict::good);
+  facts.version = KeyValues::parse_lines("tree 1\npassthrough yes\ndirect no\n");
+  EXPECT_EQ(find(facts, "direct").verdict, Verdict::note);
+  EXPECT_THAT(find(facts, "direct").remedy, HasSubstr("direct = false"));
 }
 
 TEST(DoctorReport, futexes_in_threads_are_a_note) {

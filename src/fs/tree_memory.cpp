@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the tree hands out over the socket beside the mount, and to whom.
+#include <unistd.h>
+
+#include <array>
+#include <string>
+
+#include "base/log.hpp"
+#include "fs/tree.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+// The path below the mount that a request means.
+Result<std::array<std::string, 3>> path_of(const flowfs_memory_request& wanted) {
+  const std::string object = std::to_string(wanted.object);
+  switch (wanted.file) {
+    case FLOWFS_MEMORY_TX:
+      return {{"flows", object, "tx"}};
+    case FLOWFS_MEMORY_RX:
+      return {{"flows", object, "rx"}};
+    case FLOWFS_MEMORY_STATUS:
+      return {{"users", object, "status"}};
+    case FLOWFS_MEMORY_POOL:
+      return {{"pools", object, ""}};
+    case FLOWFS_MEMORY_SHARED_POOL:
+      return {{"pools", "shared", ""}};
+    default:
+      return fail(EINVAL, "kind of memory");
+  }
+}
+
+bool is_well_formed(const flowfs_memory_request& request) {
+  return request.version == FLOWFS_LAYOUT_VERSION && request.reserved == 0 &&
+         (request.access == FLOWFS_MEMORY_READ || request.access == FLOWFS_MEMORY_WRITE);
+}
+
+}  // namespace
+
+void Tree::offer_memory(MemoryOffer offer) { offer_ = std::move(offer); }
+
+void Tree::open_memory_socket() {
+  if (offer_.path.empty()) {
+    return;
+  }
+  auto socket =
+      MemorySocket::listen(loop_, accounts_, offer_.path,
+                           [this](const flowfs_memory_request& wanted, const Caller& caller) {
+                             return memory(wanted, caller);
+                           });
+  if (!socket) {
+    log::warning("cannot hand out memory: path={} error=\"{}\"", offer_.path,
+                 socket.error().message());
+    return;
+  }
+  memory_socket_ = std::move(*socket);
+  backings_.set_handed_out(true);
+  pools_.prefault();
+}
+
+void Tree::close_memory_socket() {
+  backings_.set_handed_out(false);
+  memory_socket_.reset();
+}
+
+// As an open through the mount: the right to search each folder on the way, then that to the file.
+Result<int> Tree::memory(const flowfs_memory_request& wanted, const Caller& caller) {
+  counters_.asked(Op::memory);
+  auto found = find_memory(wanted, caller);
+  if (!found) {
+    counters_.refused(Op::memory, found.error().error);
+  }
+  return found;
+}
+
+Result<int> Tree::find_memory(const flowfs_memory_request& wanted, const Caller& caller) {
+  if (!is_well_formed(wanted)) {
+    return fail(EINVAL, "request for memory");
+  }
+  // Nobody else can look into such a mount, root included.
+  if (!offer_.to_others && caller.uid != ::geteuid()) {
+    return fail(EACCES, "memory");
+  }
+  const auto path = path_of(wanted);
+  if (!path) {
+    return std::unexpected(path.error());
+  }
+  Node node{};
+  for (const std::string& name : *path) {
+    if (name.empty()) {
+      break;
+    }
+    if (!permits(meta(node), caller, kMaySearch)) {
+      return fail(EACCES, "memory");
+    }
+    const auto child = folder(node).child(node, name);
+    if (!child) {
+      return fail(ENOENT, "memory");
+    }
+    node = *child;
+  }
+  const bool writable = wanted.access == FLOWFS_MEMORY_WRITE;
+  const auto rights = static_cast<std::uint16_t>(writable ? kMayRead | kMayWrite : kMayRead);
+  if (!permits(meta(node), caller, rights)) {
+    return fail(EACCES, "memory");
+  }
+  return folder(node).memory(node, writable, caller.uid);
+}
+
+}  // namespace flowfs::fs
