@@ -128,6 +128,11 @@ std::string Certificate::subject() const {
   return {text, static_cast<std::size_t>(length)};
 }
 
+std::time_t Certificate::valid_until() const {
+  std::tm time{};
+  return ASN1_TIME_to_tm(X509_get0_notAfter(certificate_.get()), &time) == 1 ? ::timegm(&time) : 0;
+}
+
 std::vector<std::string> Certificate::alternative_names() const {
   std::vector<std::string> result;
   const ErrorMark mark;

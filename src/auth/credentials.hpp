@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstddef>
+#include <ctime>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -42,6 +43,7 @@ class Certificate {
   [[nodiscard]] Bytes der() const;
   // As RFC 2253 writes it, without control characters: for people.
   [[nodiscard]] std::string subject() const;
+  [[nodiscard]] std::time_t valid_until() const;
   // What it may be called: "DNS:host" and "URI:flowfs:name", as they stand in the certificate.
   [[nodiscard]] std::vector<std::string> alternative_names() const;
   // A kind and a length of key that are accepted.

@@ -29,6 +29,8 @@ struct Validity {
 
 Result<Issued> make_authority(std::string_view common_name, Validity validity);
 
+inline constexpr std::size_t kLongestCommonName = 64;  // as X.520 has it
+
 struct Request {
   std::string name;                // of the flow
   std::vector<std::string> hosts;  // that it is called as well, by DNS

@@ -77,4 +77,17 @@ struct ServeOptions {
 };
 int run_serve(const Common& common, const ServeOptions& options);
 
+struct CertOptions {
+  std::string action;  // init, server, client, revoke, check
+  std::string word;    // the name; of init and check the folder, empty: `folder`
+  std::string folder;
+  std::vector<std::string> hosts;
+  std::string subject;
+  std::optional<unsigned> days;
+  bool replace = false;
+};
+int run_cert(const Common& common, const CertOptions& options);
+// 0: the daemon would refuse nothing of it.
+int check_security_folder(const Common& common, const std::string& path);
+
 }  // namespace flowfs::cli

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 
+#include "auth/issue.hpp"
 #include "cli/commands.hpp"
 #include "cli/mount.hpp"
 
@@ -20,6 +21,7 @@ struct Arguments {
   PingOptions ping;
   PerfOptions perf;
   ServeOptions serve;
+  CertOptions cert;
   std::string mode;
   bool echo = false;
   bool sink = false;
@@ -188,6 +190,31 @@ bool settle_serve(Arguments& arguments) {
   return true;
 }
 
+void add_cert(CLI::App& app, Arguments& arguments) {
+  CertOptions& options = arguments.cert;
+  CLI::App* const cert =
+      add_command(app, arguments, "cert", "Make and check the certificates of names");
+  cert->add_option("ACTION", options.action, "init, server, client, revoke or check")
+      ->required()
+      ->check(CLI::IsMember({"init", "server", "client", "revoke", "check"}));
+  cert->add_option("WORD", options.word, "The name; of init and check the folder");
+  cert->add_option("--dir", options.folder, "The security folder (/etc/flowfs/security)")
+      ->type_name("DIR")
+      ->default_val("/etc/flowfs/security");
+  cert->add_option("--days", options.days, "Days it is valid (3650, 365; of revoke 30)")
+      ->type_name("N")
+      ->check(CLI::Range(1U, 36500U));
+  cert->add_option("--host", options.hosts, "Another name it has, by DNS; may be repeated")
+      ->type_name("HOST")
+      ->allow_extra_args(false);
+  cert->add_option("--subject", options.subject, "Its common name, for people")
+      ->type_name("TEXT")
+      ->check([](const std::string& text) {
+        return text.size() <= auth::kLongestCommonName ? std::string() : "at most 64 bytes";
+      });
+  cert->add_flag("--force", options.replace, "Replace what is there");
+}
+
 int run(int count, char** words) {
   Arguments arguments;
   CLI::App app("flowctl looks at and exercises a flowfs tree; see flowctl(1)", "flowctl");
@@ -199,7 +226,12 @@ int run(int count, char** words) {
   CLI::App* const id = add_command(app, arguments, "id", "Print the flow of an open descriptor");
   id->add_option("FD", arguments.descriptor, "A descriptor that the shell has open")
       ->required()
-      ->check(CLI::NonNegativeNumber);
+      ->check([](const std::string& text) {
+        const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+        return digits && text.size() < 10
+                   ? std::string()
+                   : "`" + text + "` is not the number of a descriptor, such as 3";
+      });
   const CLI::App* const doctor =
       add_command(app, arguments, "doctor", "Say what is in use, what is missing, how to get it");
   add_top(app, arguments);
@@ -207,6 +239,7 @@ int run(int count, char** words) {
   add_ping(app, arguments);
   add_perf(app, arguments);
   add_watch(app, arguments);
+  add_cert(app, arguments);
   try {
     app.parse(count, words);
   } catch (const CLI::ParseError& error) {
@@ -215,6 +248,9 @@ int run(int count, char** words) {
   const Common& common = arguments.common;
   if (app.got_subcommand(id)) {
     return run_id(common, arguments.descriptor);
+  }
+  if (app.got_subcommand("cert")) {
+    return run_cert(common, arguments.cert);
   }
   arguments.common.mount = find_mount(arguments.mount);
   if (app.got_subcommand(status)) {

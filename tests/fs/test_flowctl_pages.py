@@ -12,7 +12,7 @@ from harness import binary
 from procs import sh
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMMANDS = ["status", "id", "doctor", "top", "serve", "ping", "perf", "watch"]
+COMMANDS = ["status", "id", "doctor", "top", "serve", "ping", "perf", "watch", "cert"]
 
 
 def source(*parts):

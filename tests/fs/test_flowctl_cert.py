@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""flowctl cert: a security folder is made, checked, and understood by the openssl command."""
+
+import json
+import os
+import stat
+import subprocess
+
+import pytest
+from harness import binary
+
+
+def flowctl_cert(*arguments):
+    """A run of flowctl cert: status, out, err."""
+    done = subprocess.run([binary("flowctl"), "cert", *arguments], text=True, check=False,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=20,
+                          env={**os.environ, "COLUMNS": "200"})
+    return done.returncode, done.stdout, done.stderr
+
+
+class Security:
+    """A security folder of the test."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def file(self, *parts):
+        return os.path.join(self.path, *parts)
+
+    def run(self, *arguments):
+        return flowctl_cert(*arguments, "--dir", self.path)
+
+    def made(self, *arguments):
+        code, out, err = self.run(*arguments)
+        assert (code, err) == (0, "")
+        return out.splitlines()
+
+    def check(self):
+        code, out, err = flowctl_cert("check", self.path, "--json")
+        assert err == ""
+        return code, json.loads(out)
+
+    def verdicts(self):
+        return {f"{one['side']}/{one['name']}": one["verdict"]
+                for one in self.check()[1]["certificates"]}
+
+
+@pytest.fixture
+def empty(tmp_path):
+    return Security(str(tmp_path / "a" / "security"))
+
+
+@pytest.fixture
+def security(empty):
+    code, _, err = flowctl_cert("init", empty.path)
+    assert (code, err) == (0, "")
+    return empty
+
+
+def openssl(*arguments):
+    return subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_a_new_folder_is_good_and_private(security):
+    security.made("server", "log")
+    security.made("client", "log")
+    code, found = security.check()
+    assert code == 0
+    assert (found["authorities"], found["refused"]) == (1, [])
+    assert security.verdicts() == {"server/log": "ok", "client/log": "ok"}
+    for folder, folders, files in os.walk(security.path):
+        for entry in folders:
+            assert stat.S_IMODE(os.stat(os.path.join(folder, entry)).st_mode) == 0o700
+        for entry in files:
+            assert stat.S_IMODE(os.stat(os.path.join(folder, entry)).st_mode) == 0o600
+
+
+def test_what_is_written_is_told(security):
+    assert security.made("server", "log") == [security.file("server", "log", "key.pem"),
+                                              security.file("server", "log", "crt.pem")]
+    code, out, _ = security.run("client", "log", "--json")
+    assert code == 0
+    assert [json.loads(line)["written"] for line in out.splitlines()] == [
+        security.file("client", "log", "key.pem"), security.file("client", "log", "crt.pem")]
+
+
+@pytest.mark.parametrize("side, purpose", [("server", "sslserver"), ("client", "sslclient")])
+def test_the_openssl_command_believes_it(security, side, purpose):
+    security.made(side, "log")
+    done = openssl("verify", "-x509_strict", "-purpose", purpose, "-CAfile",
+                   security.file("cacert", "authority.pem"), security.file(side, "log", "crt.pem"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_names_subject_and_days_are_as_asked(security):
+    security.made("server", "log:a@b", "--host", "one.example", "--host", "two.example",
+                  "--subject", "The log", "--days", "3")
+    certificate = security.file("server", "log:a@b", "crt.pem")
+    text = openssl("x509", "-in", certificate, "-noout", "-subject", "-ext",
+                   "subjectAltName").stdout
+    assert "The log" in text
+    assert "URI:flowfs:log:a@b, DNS:one.example, DNS:two.example" in text
+    assert openssl("x509", "-in", certificate, "-checkend", str(2 * 86400)).returncode == 0
+    assert openssl("x509", "-in", certificate, "-checkend", str(4 * 86400)).returncode == 1
+
+
+def test_nothing_is_replaced_unless_asked(security):
+    security.made("server", "log")
+    with open(security.file("server", "log", "crt.pem"), encoding="ascii") as file:
+        before = file.read()
+    os.unlink(security.file("server", "log", "key.pem"))
+    code, out, err = security.run("server", "log")
+    assert (code, out) == (1, "")
+    assert "--force" in err
+    assert not os.path.exists(security.file("server", "log", "key.pem"))
+    security.made("server", "log", "--force")
+    with open(security.file("server", "log", "crt.pem"), encoding="ascii") as file:
+        assert file.read() != before
+    assert security.verdicts() == {"server/log": "ok"}
+    assert sorted(os.listdir(security.file("server", "log"))) == ["crt.pem", "key.pem"]
+
+
+def test_a_revoked_certificate_is_refused_and_a_new_one_is_not(security):
+    for name in ("log", "audit", "stolen"):
+        security.made("server", name)
+    assert security.made("revoke", "server/stolen") == [security.file("crl", "authority.pem")]
+    security.made("revoke", "server/audit")
+    assert security.check()[0] == 1
+    assert security.verdicts() == {"server/audit": "revoked", "server/log": "ok",
+                                   "server/stolen": "revoked"}
+    security.made("server", "stolen", "--force")
+    assert security.verdicts()["server/stolen"] == "ok"
+    listed = openssl("crl", "-in", security.file("crl", "authority.pem"), "-noout", "-text").stdout
+    assert listed.count("Serial Number:") == 2
+
+
+def test_check_says_in_words_what_is_refused(security):
+    security.made("server", "log")
+    security.made("client", "log")
+    os.chmod(security.file("client", "log", "key.pem"), 0o640)
+    code, found = security.check()
+    assert code == 1
+    assert found["refused"] == [{"path": security.file("client", "log", "key.pem"),
+                                 "why": "others may read or write it: chmod 0600"}]
+    code, out, _ = flowctl_cert("check", security.path)
+    assert code == 1
+    assert f"refused {security.file('client', 'log', 'key.pem')}\n  others may read" in out
+    assert "the chain is good" in out
+
+
+def test_check_knows_a_certificate_of_another_authority(security, tmp_path):
+    other = Security(str(tmp_path / "other"))
+    assert flowctl_cert("init", other.path)[0] == 0
+    other.made("server", "log")
+    os.makedirs(security.file("server"), mode=0o700)
+    os.rename(other.file("server", "log"), security.file("server", "log"))
+    assert security.verdicts() == {"server/log": "untrusted"}
+
+
+def test_check_knows_a_certificate_of_another_name(security):
+    security.made("server", "log")
+    os.rename(security.file("server", "log"), security.file("server", "audit"))
+    assert security.verdicts() == {"server/audit": "wrong-name"}
+
+
+def test_check_of_no_folder_finds_no_authority(empty):
+    code, found = empty.check()
+    assert (code, found["authorities"], found["certificates"]) == (1, 0, [])
+
+
+def test_without_an_authority_nothing_is_signed(empty):
+    code, out, err = empty.run("server", "log")
+    assert (code, out) == (1, "")
+    assert "flowctl cert init" in err
+    assert not os.path.exists(empty.path)
+
+
+@pytest.mark.parametrize("arguments", [
+    ["server"], ["server", "../log"], ["server", ".log"], ["revoke", "log"], ["revoke", "other/log"],
+    ["revoke", "server/../x"], ["sign", "log"], ["server", "log", "--days", "0"],
+    ["server", "log", "--subject", "x" * 65], []])
+def test_a_wrong_command_line_is_a_usage_error(security, arguments):
+    code, out, err = security.run(*arguments)
+    assert (code, out) == (2, "")
+    assert err != ""
+
+
+def test_a_host_that_would_say_more_is_refused(security):
+    code, _, err = security.run("server", "log", "--host", "a,DNS:b")
+    assert code == 1
+    assert "EINVAL" in err
