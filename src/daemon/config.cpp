@@ -41,7 +41,7 @@ class Reader {
       : accounts_(accounts), config_(config), problems_(problems) {}
 
   void read(const toml::table& root) {
-    refuse_unknown(root, "", {}, {"daemon", "limits", "pools", "defaults", "name"});
+    refuse_unknown(root, "", {}, {"daemon", "limits", "pools", "defaults", "name", "bus"});
     Scope scope{.config = &config_, .settings = &config_.defaults, .accounts = &accounts_};
     if (const auto* const table = find_table(root, "", "daemon")) {
       read_keys(*table, "daemon", {Section::daemon}, {}, scope);
@@ -60,7 +60,8 @@ class Reader {
       read_keys(*table, "defaults", {Section::settings}, {"qos"}, scope);
       read_qos(*table, "defaults", scope);
     }
-    read_names(root);
+    read_list(root, "name", [this](const toml::table& table) { read_name(table); });
+    read_list(root, "bus", [this](const toml::table& table) { read_bus(table); });
   }
 
  private:
@@ -120,46 +121,74 @@ class Reader {
     }
   }
 
-  void read_names(const toml::table& root) {
-    const toml::node* const node = root.get("name");
+  // The tables [[KIND]], each read by `read_one`.
+  template <typename Read>
+  void read_list(const toml::table& root, std::string_view kind, const Read& read_one) {
+    const toml::node* const node = root.get(kind);
     if (node == nullptr) {
       return;
     }
-    const toml::array* const names = node->as_array();
-    if (names == nullptr || !names->is_homogeneous(toml::node_type::table)) {
-      problem(line_of(*node), "name", "not a list of tables; allowed: [[name]], once for each");
+    const toml::array* const list = node->as_array();
+    if (list == nullptr || !list->is_homogeneous(toml::node_type::table)) {
+      problem(line_of(*node), std::string(kind),
+              fmt::format("not a list of tables; allowed: [[{}]], once for each", kind));
       return;
     }
-    for (const toml::node& entry : *names) {
-      read_name(*entry.as_table());
+    for (const toml::node& entry : *list) {
+      read_one(*entry.as_table());
     }
   }
 
   void read_name(const toml::table& table) {
     fs::DeclaredName name;
-    name.uid = accounts_.self.uid;
-    name.gid = accounts_.self.gid;
     name.settings = config_.defaults;
-    const Scope scope{
-        .config = &config_, .settings = &name.settings, .name = &name, .accounts = &accounts_};
+    const Scope scope = scope_of(name, {.settings = &name.settings, .name = &name});
     read_keys(table, "name", {Section::name, Section::settings}, {"qos"}, scope);
     read_qos(table, "name", scope);
+    if (has_name(table, "name", name.name, name_lines_)) {
+      config_.names.push_back(std::move(name));
+    }
+  }
+
+  void read_bus(const toml::table& table) {
+    fs::DeclaredBus bus;
+    read_keys(table, "bus", {Section::bus}, {}, scope_of(bus, {.bus = &bus}));
+    if (has_name(table, "bus", bus.name, bus_lines_)) {
+      config_.buses.push_back(std::move(bus));
+    }
+  }
+
+  Scope scope_of(fs::DeclaredObject& object, Scope scope) {
+    object.uid = accounts_.self.uid;
+    object.gid = accounts_.self.gid;
+    scope.config = &config_;
+    scope.object = &object;
+    scope.accounts = &accounts_;
+    return scope;
+  }
+
+  using Lines = std::map<std::string, std::size_t>;  // where each was first seen
+
+  bool has_name(const toml::table& table, std::string_view kind, const std::string& name,
+                Lines& lines) {
+    const std::string key = join(kind, "name");
     if (!table.contains("name")) {
-      problem(line_of(table), "name.name", "missing; every [[name]] needs one");
-      return;
+      problem(line_of(table), key, fmt::format("missing; every [[{}]] needs one", kind));
+      return false;
     }
-    const auto [first, is_new] = lines_.try_emplace(name.name, line_of(table));
-    if (!is_new && !name.name.empty()) {
-      problem(line_of(table), "name.name",
-              fmt::format("'{}' is declared twice, first at line {}", name.name, first->second));
+    const auto [first, is_new] = lines.try_emplace(name, line_of(table));
+    if (!is_new && !name.empty()) {
+      problem(line_of(table), key,
+              fmt::format("'{}' is declared twice, first at line {}", name, first->second));
     }
-    config_.names.push_back(std::move(name));
+    return true;
   }
 
   const Accounts& accounts_;
   Config& config_;
   Problems& problems_;
-  std::map<std::string, std::size_t> lines_;  // where each declared name was first seen
+  Lines name_lines_;
+  Lines bus_lines_;
 };
 
 }  // namespace

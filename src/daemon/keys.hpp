@@ -18,14 +18,25 @@
 namespace flowfs::daemon {
 
 // A group of keys. `settings` and `qos` occur twice: under [defaults] and under each [[name]].
-enum class Section : std::uint8_t { daemon, limits, limits_total, pools, settings, qos, name };
+enum class Section : std::uint8_t {
+  daemon,
+  limits,
+  limits_total,
+  pools,
+  settings,
+  qos,
+  name,
+  bus,
+};
 
 // What the keys of one table write into. `config` is always there; `settings` in settings and qos;
-// `name` in name.
+// `name` in name, `bus` in bus, and `object` in both.
 struct Scope {
   Config* config = nullptr;
   registry::NameSettings* settings = nullptr;
   fs::DeclaredName* name = nullptr;
+  fs::DeclaredBus* bus = nullptr;
+  fs::DeclaredObject* object = nullptr;
   const Accounts* accounts = nullptr;
 };
 

@@ -24,15 +24,13 @@ struct NumberSpec {
 const NumberSpec* number_spec(std::uint8_t file) {
   static constexpr std::uint64_t kMostMtu = 64ULL << 20;
   static constexpr std::uint64_t kMostDepth = 1ULL << 30;
-  static constexpr std::uint64_t kMostHistory = 1'000'000;
-  static constexpr std::uint64_t kMostPorts = 65'536;
   static constexpr std::uint64_t kMostEvict = 1'000'000'000'000;  // 11 days, in microseconds
   static constexpr std::pair<BusNode, NumberSpec> kNumbers[] = {
       {mtu, {&BusSettings::mtu_bytes, 1, kMostMtu, false}},
       {depth, {&BusSettings::depth_bytes, 1, kMostDepth, false}},
-      {history, {&BusSettings::history, 0, kMostHistory, false}},
-      {writers, {&BusSettings::writers, 1, kMostPorts, true}},
-      {ports, {&BusSettings::ports, 1, kMostPorts, false}},
+      {history, {&BusSettings::history, 0, registry::kMostHistory, false}},
+      {writers, {&BusSettings::writers, 1, registry::kMostPorts, true}},
+      {ports, {&BusSettings::ports, 1, registry::kMostPorts, false}},
       {evict, {&BusSettings::evict_us, 1, kMostEvict, true}},
   };
   for (const auto& [which, spec] : kNumbers) {

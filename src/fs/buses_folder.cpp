@@ -71,6 +71,33 @@ void BusesFolder::born(registry::BusId id, uid_t uid, gid_t gid, mode_t mode) {
   births_.insert_or_assign(id, Birth{uid, gid, mode, changed_});
 }
 
+Status BusesFolder::declare(const DeclaredBus& declared) {
+  if (const registry::BusInfo* made = buses_.registry().find(declared.name); made != nullptr) {
+    const auto before = declared_.find(made->id);
+    if (before == declared_.end() || before->second == declared.settings) {
+      return {};
+    }
+    const Status status = buses_.set_settings(made->id, declared.settings);
+    if (status) {
+      before->second = declared.settings;
+    }
+    return status;
+  }
+  const auto id = buses_.declare(declared.name, declared.uid, declared.settings);
+  if (!id) {
+    return std::unexpected(id.error());
+  }
+  born(*id, declared.uid, declared.gid, declared.mode);
+  declared_.emplace(*id, declared.settings);
+  if (declared.bus_mode) {
+    const Node node = node_of(*id, bus_file);
+    Meta meta = defaults(node);
+    meta.mode = *declared.bus_mode;
+    metas_.set(node, std::move(meta), {});  // of the configuration: charged to nobody
+  }
+  return {};
+}
+
 bool BusesFolder::exists(Node node) const {
   switch (node.kind) {
     case Kind::buses:
@@ -254,7 +281,7 @@ Result<Node> BusesFolder::make_directory(Node parent, std::string_view name, mod
   if (parent.kind != Kind::buses) {
     return fail(EPERM, "objects have no directories of their own");
   }
-  const auto id = buses_.create(name, who, defaults_);
+  const auto id = buses_.create(name, who, {});
   if (!id) {
     return std::unexpected(id.error());
   }
@@ -274,6 +301,7 @@ Status BusesFolder::remove_directory(Node parent, std::string_view name, uid_t b
   if (status) {
     changed_ = wall_clock_now();
     births_.erase(id);
+    declared_.erase(id);
     metas_.erase_object(Kind::bus, static_cast<std::uint64_t>(id));
   }
   return status;

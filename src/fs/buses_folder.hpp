@@ -16,6 +16,11 @@ class BusesFolder : public Folder {
  public:
   BusesFolder(Buses& buses, MetaStore& metas);
 
+  // A [[bus]] of the configuration: makes it, or gives it its new settings where the declaration
+  // has changed since and nothing is in use that they forbid. A bus that a user made stays as it
+  // is. Errors: those of registry::Buses::create and set_settings.
+  Status declare(const DeclaredBus& declared);
+
   [[nodiscard]] bool exists(Node node) const override;
   [[nodiscard]] FileType type(Node node) const override;
   [[nodiscard]] Meta defaults(Node node) const override;
@@ -47,11 +52,11 @@ class BusesFolder : public Folder {
 
   Buses& buses_;
   MetaStore& metas_;
-  registry::BusSettings defaults_;
   timespec mounted_;
   Instant start_;     // the same moment
   timespec changed_;  // of buses/ itself
   std::unordered_map<registry::BusId, Birth> births_;
+  std::unordered_map<registry::BusId, registry::BusSettings> declared_;
 };
 
 }  // namespace flowfs::fs

@@ -38,6 +38,8 @@ constexpr std::string_view kReadme =
     "  chmod o+rw names/log/dial        let everybody dial (chown, setfacl work too)\n"
     "  echo 0 > names/log/dial_timeout  refuse at once when nobody is accepting\n"
     "  ls flows; cat flows/*/state      your ends of flows\n"
+    "  mkdir buses/chat                 make a bus, which many join\n"
+    "  cat buses/chat/bus               hear all that the other members write there\n"
     "  cat events                       what happens, a line each, as it happens\n"
     "  cat metrics                      every counter, as Prometheus reads it\n"
     "  cat users/$(id -u)/usage         what is charged to you, limits beside it\n"

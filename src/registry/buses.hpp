@@ -41,6 +41,9 @@ std::string_view to_string(BusPolicy policy);
 enum class Delivery : std::uint8_t { lossy, lossless };
 std::string_view to_string(Delivery delivery);
 
+inline constexpr std::uint64_t kMostPorts = 65'536;  // of a bus
+inline constexpr std::uint64_t kMostHistory = 1'000'000;
+
 // The attributes of buses/BUS, in the units of the files.
 struct BusSettings {
   BusPolicy policy = BusPolicy::broadcast;

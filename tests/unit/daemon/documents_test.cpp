@@ -34,6 +34,7 @@ const std::map<Section, std::string> kSections{
     {Section::settings, "[defaults]"},
     {Section::qos, "[defaults.qos]"},
     {Section::name, "[[name]]"},
+    {Section::bus, "[[bus]]"},
 };
 
 std::vector<std::string> lines_of(const std::string& text) {
