@@ -16,18 +16,15 @@ OwnerWords::OwnerWords(const PoolGeometry& geometry, std::span<std::byte> pool)
 // word and then looks at the bits. Both seq_cst, so at least one sees the other.
 //
 // The bit stays set while anybody sleeps, so the next free rings for the next sleeper. Where
-// nobody sleeps it is cleared, and then all are woken who set it before that but slept after the
-// first ring: whoever took the bell's value before the second finds it changed, and whoever sets
-// the bit after the clearing is seen by the next free.
+// nobody sleeps it is cleared, and then the bell is rung for those who set it before that and are
+// about to sleep: whoever took the bell's value before finds it changed, and whoever takes it after
+// sets the bit after the clearing, and is seen by the next free.
 void OwnerWords::ring_waiters(unsigned class_index) {
   const std::uint32_t mask = 1U << class_index;
-  const auto bell = shared(header_->bell);
-  // seq_cst, pairs with announce_waiter: a value taken before this does not sleep.
-  bell.fetch_add(1, std::memory_order_seq_cst);
   if (futex_wake(futex_word(header_->bell), 1, mask) == 0) {
-    // seq_cst, both: in the order said above.
+    // seq_cst, both, pair with announce_waiter: in the order said above.
     shared(header_->waiters).fetch_and(~mask, std::memory_order_seq_cst);
-    bell.fetch_add(1, std::memory_order_seq_cst);
+    shared(header_->bell).fetch_add(1, std::memory_order_seq_cst);
     futex_wake(futex_word(header_->bell), std::numeric_limits<int>::max(), mask);
   }
 }

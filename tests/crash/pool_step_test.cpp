@@ -204,34 +204,60 @@ struct Steps {
   int states = 0;  // of shared memory, each a different death
 };
 
+// A member that does as the script says, one instruction at a time.
+class Stepped {
+ public:
+  Stepped(const World& world, const Script& script) : child_(::fork()) {
+    if (child_ == 0) {
+      play(world, script);
+    }
+    wait();
+    FLOWFS_CHECK(WIFSTOPPED(status_));  // else the script failed before it began
+    ::ptrace(PTRACE_SETOPTIONS, child_, nullptr, PTRACE_O_EXITKILL);
+  }
+  ~Stepped() {
+    ::kill(child_, SIGKILL);
+    wait();
+  }
+  Stepped(const Stepped&) = delete;
+  Stepped& operator=(const Stepped&) = delete;
+
+  // One instruction more; false: there is none.
+  bool step() { return go_on(PTRACE_SINGLESTEP) && WSTOPSIG(status_) == SIGTRAP; }
+  // All the others.
+  void run() { go_on(PTRACE_CONT); }
+  // Whether it has come to the end of the script.
+  [[nodiscard]] bool finished() const {
+    return WIFSTOPPED(status_) && WSTOPSIG(status_) == SIGSTOP;
+  }
+
+ private:
+  void wait() { FLOWFS_CHECK(::waitpid(child_, &status_, 0) == child_); }
+  bool go_on(__ptrace_request how) {
+    FLOWFS_CHECK(::ptrace(how, child_, nullptr, nullptr) == 0);
+    wait();
+    return WIFSTOPPED(status_);
+  }
+
+  pid_t child_;
+  int status_ = 0;
+};
+
 // Runs the script one instruction at a time. `survivor` has done its part before.
 void run_steps(const World& world, const Script& script, Steps& steps) {
   const World before;
   const World scratch;
   before.copy_from(world);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    play(world, script);
-  }
-  ASSERT_GT(child, 0);
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  ASSERT_TRUE(WIFSTOPPED(status)) << "the script failed before it began";
-  ::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_EXITKILL);
+  Stepped member(world, script);
   do {
     if (!world.same_as(before)) {
       before.copy_from(world);
       ++steps.states;
       check_death(world, scratch, script.takes_back);
     }
-    ASSERT_EQ(::ptrace(PTRACE_SINGLESTEP, child, nullptr, nullptr), 0);
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
     ++steps.instructions;
-  } while (WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP && !testing::Test::HasFatalFailure());
-  const bool finished = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
-  ::kill(child, SIGKILL);
-  ::waitpid(child, &status, 0);
-  ASSERT_TRUE(finished) << "the script failed";
+  } while (member.step() && !testing::Test::HasFatalFailure());
+  ASSERT_TRUE(member.finished()) << "the script failed";
 }
 
 bool may_trace() {
@@ -277,10 +303,49 @@ TEST_F(PoolDeath, freeing) {
 
 TEST_F(PoolDeath, freeing_for_somebody_who_waits) {
   static_cast<void>(pool::OwnerWords(pool_shape(), world_.pool.bytes()).announce_waiter(0));
-  // The word, the hint, the bell, the waiters' bit, the bell.
+  // The word, the hint, the waiters' bit, the bell.
   try_every_instruction({.prepare = [](Member& member) { member.held = {member.allocate()}; },
                          .run = [](Member& member) { member.free_all(); }},
-                        5);
+                        4);
+}
+
+// A free finds the bit of somebody who does not sleep. Whenever another comes to wait meanwhile,
+// the block being gone again, it is told of the next one: it does not sleep, or is rung for.
+TEST_F(PoolDeath, of_nobody_and_no_waiter_that_comes_meanwhile_is_forgotten) {
+  const Script freeing{.prepare = [](Member& member) { member.held = {member.allocate()}; },
+                       .run = [](Member& member) { member.free_all(); }};
+  int changes = 0;
+  for (bool over = false; !over; ++changes) {
+    const World world;
+    const World before;
+    const Daemon daemon(world);
+    Member survivor(world.pool.bytes(), daemon.survivor, daemon.survivor_lane,
+                    world.survivor.bytes(), world.mortal.bytes());
+    pool::OwnerWords words(pool_shape(), world.pool.bytes());
+    static_cast<void>(words.announce_waiter(0));
+    Stepped member(world, freeing);
+    before.copy_from(world);
+    for (int left = changes; left > 0 && !over;) {
+      over = !member.step();
+      if (!world.same_as(before)) {
+        before.copy_from(world);
+        --left;
+      }
+    }
+    std::vector<BlockRef> taken;
+    while (const auto ref = survivor.slab.try_allocate(0)) {
+      taken.push_back(*ref);
+    }
+    const std::uint32_t bell = words.announce_waiter(0);
+    ASSERT_EQ(survivor.slab.try_allocate(0), std::nullopt);
+    if (!over) {
+      member.run();
+    }
+    ASSERT_TRUE(member.finished());
+    ASSERT_TRUE(survivor.slab.free(taken.front()));
+    ASSERT_NE(words.announce_waiter(0), bell) << "forgotten after change " << changes;
+  }
+  EXPECT_GE(changes, 4);
 }
 
 TEST_F(PoolDeath, freeing_through_a_cache) {
