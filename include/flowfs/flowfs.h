@@ -111,14 +111,15 @@ struct flowfs_view {
   uint64_t id;
 };
 
-/* Space for a message of up to `bytes`. 0, or -1 with the errors of flowfs_send(); EBUSY. There is
- * one space in the flow's own memory at a time, and until it is committed or cancelled nothing else
- * is sent on the handle: EBUSY. Of spaces in blocks there may be many. */
+/* Space for a message of up to `bytes`. 0, or -1 with the errors of flowfs_send(), EMSGSIZE for
+ * more than the mtu among them; EBUSY. There is one space in the flow's own memory, or in file mode
+ * in this process, at a time, and until it is committed or cancelled nothing else is sent on the
+ * handle: EBUSY. Of spaces in blocks there may be many. */
 FLOWFS_API int flowfs_loan(flowfs_handle* handle, size_t bytes, int64_t timeout_us,
                            struct flowfs_space* space);
 /* Sends the first `bytes` of it, at least one. 0, or -1 with EINVAL, EAGAIN, ETIMEDOUT or EBUSY,
- * after which the space is still there, or with EPIPE, EPROTO or, in file mode, where nobody knew
- * the mtu before, EMSGSIZE, after which it is not. */
+ * after which the space is still there, or with another error of flowfs_send(), after which it is
+ * not. */
 FLOWFS_API int flowfs_commit(struct flowfs_space* space, size_t bytes, int64_t timeout_us);
 /* Gives it back unsent. NULL and what is over are ignored. */
 FLOWFS_API void flowfs_loan_cancel(struct flowfs_space* space);

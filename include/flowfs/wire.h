@@ -307,7 +307,8 @@ struct flowfs_pool {
   uint64_t serial;
   uint8_t reserved0[104];
 
-  /* A futex: counts rings. Who waits for a block of class C waits with the mask 1 << C. */
+  /* A futex, changed for those who are about to sleep. Who waits for a block of class C waits with
+   * the mask 1 << C. */
   uint32_t bell;
   uint8_t reserved1[124];
 
@@ -364,7 +365,7 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, uid) == 120);
 /* On a message file (dial, accept, data): the end's number under flows/. */
 #define FLOWFS_IOC_ID _IOR(FLOWFS_IOC_MAGIC, 1, uint64_t)
 /* On a message file: 1, a read shorter than the message gives EMSGSIZE and keeps it; 0, it is
- * split. */
+ * split; anything else is EINVAL. */
 #define FLOWFS_IOC_PACKET _IOW(FLOWFS_IOC_MAGIC, 2, uint32_t)
 /* On tx opened O_RDWR: this end is in mapped mode until that tx is closed. EBUSY: it already is.
  * EAGAIN: messages written before still wait for room in the lane, or the peer has not yet taken up

@@ -25,7 +25,11 @@ void MessageRules::ioctl(Replies& replies, Request request, unsigned command,
   } else if (command == FLOWFS_IOC_PACKET && in.size() >= sizeof(std::uint32_t)) {
     std::uint32_t on = 0;
     std::memcpy(&on, in.data(), sizeof on);
-    packet_mode_ = on != 0;
+    if (on > 1) {
+      replies.error(request, EINVAL);
+      return;
+    }
+    packet_mode_ = on == 1;
     fuse_reply_ioctl(request.raw, 0, nullptr, 0);
   } else {
     replies.error(request, ENOTTY);

@@ -41,10 +41,8 @@ void PoolFile::ioctl(Request request, unsigned command, std::span<const std::byt
     reply_value(replies_, request, join());
   } else if (command == FLOWFS_IOC_POOL_LANE) {
     reply_value(replies_, request, join_end(argument<flowfs_pool_lane>(in), request.uid()));
-  } else if (const Status done = populate(argument<std::uint32_t>(in)); !done) {
-    replies_.error(request, done.error().error);
   } else {
-    fuse_reply_ioctl(request.raw, 0, nullptr, 0);
+    populate(request, argument<std::uint32_t>(in));
   }
 }
 
@@ -82,18 +80,17 @@ Result<flowfs_pool_lane> PoolFile::join_end(const flowfs_pool_lane& wanted, uid_
   return flowfs_pool_lane{.flow = wanted.flow, .lane = std::to_underlying(*lane), .reserved = 0};
 }
 
-Status PoolFile::populate(std::uint32_t wanted) {
-  if (!holder_) {
-    return fail(ENOTCONN, "blocks of a pool");
-  }
+void PoolFile::populate(Request request, std::uint32_t wanted) {
   const std::uint32_t class_index = wanted & ~FLOWFS_POOL_EXHAUSTED;
-  if (const Status populated = use_.pools().populate(*use_, class_index); !populated) {
-    return populated;
+  if (!holder_) {
+    replies_.error(request, ENOTCONN);
+    return;
   }
-  if ((wanted & FLOWFS_POOL_EXHAUSTED) != 0) {
+  // Of a class that is not there nothing can be left behind.
+  if (wanted != class_index && use_->store->classes.contains(class_index)) {
     use_.pools().exhausted(*use_);
   }
-  return {};
+  filler_.fill(request, *use_, class_index);
 }
 
 void PoolFile::flush(Request request, std::uint64_t lock_owner) {

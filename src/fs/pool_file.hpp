@@ -10,14 +10,15 @@
 
 #include "fs/ends.hpp"
 #include "fs/file.hpp"
+#include "fs/pool_filler.hpp"
 #include "fs/pools.hpp"
 
 namespace flowfs::fs {
 
 class PoolFile : public File {
  public:
-  PoolFile(PoolUse use, Ends& ends, Replies& replies, Node node, int flags)
-      : File(replies, node, flags), use_(std::move(use)), ends_(ends) {}
+  PoolFile(PoolUse use, PoolFiller& filler, Ends& ends, Replies& replies, Node node, int flags)
+      : File(replies, node, flags), use_(std::move(use)), filler_(filler), ends_(ends) {}
   ~PoolFile() override { leave(); }
 
   void ioctl(Request request, unsigned command, std::span<const std::byte> in,
@@ -32,10 +33,11 @@ class PoolFile : public File {
   // Errors: ENOTCONN not a member; ENOENT no such end of the caller's that is mapped; as
   // PoolLanes::join.
   Result<flowfs_pool_lane> join_end(const flowfs_pool_lane& wanted, uid_t uid);
-  Status populate(std::uint32_t wanted);
+  void populate(Request request, std::uint32_t wanted);
   void leave();
 
   PoolUse use_;
+  PoolFiller& filler_;
   Ends& ends_;
   std::optional<pool::Holder> holder_;
   std::optional<std::uint64_t> lock_owner_;

@@ -158,37 +158,69 @@ Status Pools::populate_all(Pool& pool) {
 }
 
 Status Pools::populate(Pool& pool, unsigned class_index) {
+  auto charge = charge_class(pool, class_index);
+  if (!charge) {
+    return std::unexpected(charge.error());
+  }
+  if (pool.store->classes.contains(class_index)) {
+    return {};
+  }
+  return filled(pool, class_index, std::move(*charge), fill(*pool.store, class_index, locks()));
+}
+
+std::uint64_t Pools::class_bytes(const Pool& pool, unsigned class_index) {
   constexpr std::uint64_t kPage = 4096;
-  PoolStore& store = *pool.store;
+  const pool::PoolClass& its = pool.geometry.classes()[class_index];
+  return (std::uint64_t{its.block_bytes} * its.blocks + kPage - 1) / kPage * kPage;
+}
+
+// Nothing for a class that is there.
+Result<registry::Charge> Pools::charge_class(Pool& pool, unsigned class_index) {
   if (class_index >= pool.geometry.classes().size()) {
     return fail(EINVAL, "class of a pool");
   }
-  if (store.classes.contains(class_index)) {
-    return {};
+  if (pool.store->classes.contains(class_index)) {
+    return registry::Charge{};
   }
-  const pool::PoolClass& its = pool.geometry.classes()[class_index];
-  const std::uint64_t bytes = std::uint64_t{its.block_bytes} * its.blocks;
   auto charge =
-      users_.charge(payer(pool), registry::Resource::bytes, (bytes + kPage - 1) / kPage * kPage);
-  if (!charge) {
+      users_.charge(payer(pool), registry::Resource::bytes, class_bytes(pool, class_index));
+  if (!charge && charge.error().error == ENFILE) {
     // Open files have nothing to do with it, whatever the limit of the daemon is called elsewhere.
-    return fail(charge.error().error == ENFILE ? ENOMEM : charge.error().error, "blocks of a pool");
+    return fail(ENOMEM, "blocks of a pool");
   }
-  if (const Status populated = store.memory.populate(class_index); !populated) {
-    return fail(populated.error().error == ENOSPC ? ENOMEM : populated.error().error,
-                populated.error().context);
+  return charge;
+}
+
+Pools::Filled Pools::fill(const PoolStore& store, unsigned class_index, bool lock) {
+  Filled done{.there = store.memory.allocate(class_index), .locked = {}};
+  if (done.there && lock) {
+    done.locked = store.memory.lock_blocks(class_index);
   }
-  store.classes.emplace(class_index, std::move(*charge));
-  lock(pool);
+  return done;
+}
+
+Status Pools::filled(Pool& pool, unsigned class_index, registry::Charge charge,
+                     const Filled& filled) {
+  if (!filled.there) {
+    const Failure& why = filled.there.error();
+    return fail(why.error == ENOSPC ? ENOMEM : why.error, why.context);
+  }
+  note_lock(filled.locked);
+  pool.store->memory.mark_populated(class_index);
+  pool.store->classes.emplace(class_index, std::move(charge));
   return {};
 }
 
-// As far as the daemon may; the first refusal is told, and the last attempt.
+// As far as the daemon may.
 void Pools::lock(Pool& pool) {
-  if (!options_.lock || lock_refused_) {
-    return;
+  if (locks()) {
+    note_lock(pool.store->memory.lock());
   }
-  if (const Status locked = pool.store->memory.lock(); !locked) {
+}
+
+// The first refusal is told, and the last attempt.
+void Pools::note_lock(const Status& locked) {
+  if (!locked && !lock_refused_) {
     lock_refused_ = true;
     log::warning("pools may be swapped out: error=\"{}\"", locked.error().message());
   }

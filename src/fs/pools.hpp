@@ -119,6 +119,17 @@ class Pools {
   Result<PoolUse> open(Pool& pool);
   // FLOWFS_IOC_POOL_CLASS. Errors: EINVAL no such class; EDQUOT, ENOMEM.
   Status populate(Pool& pool, unsigned class_index);
+  // Its steps, as the second can take long (PoolFiller): what the blocks are charged to; their
+  // memory, on any thread while the pool is used; that they are there.
+  struct Filled {
+    Status there;
+    Status locked;
+  };
+  Result<registry::Charge> charge_class(Pool& pool, unsigned class_index);
+  static Filled fill(const PoolStore& store, unsigned class_index, bool lock);
+  Status filled(Pool& pool, unsigned class_index, registry::Charge charge, const Filled& filled);
+  [[nodiscard]] bool locks() const { return options_.lock && !lock_refused_; }
+  [[nodiscard]] static std::uint64_t class_bytes(const Pool& pool, unsigned class_index);
   // A member found no block that is free.
   void exhausted(Pool& pool);
   // After what may have left something to sweep, or touched memory that failed.
@@ -142,6 +153,7 @@ class Pools {
   Status make_store(Pool& pool);
   Status populate_all(Pool& pool);
   void lock(Pool& pool);
+  void note_lock(const Status& locked);
   void unused(Pool& pool);
   void sweep(Pool& pool, Instant now);
   void give_up(Pool& pool);

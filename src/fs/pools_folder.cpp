@@ -106,8 +106,9 @@ void PoolsFolder::open(Request request, Node node, int flags) {
     return;
   }
   const int backing = (*use)->store->backing.id();
-  auto file = files_.add(std::make_unique<PoolFile>(std::move(*use), ends_, replies_, node, flags),
-                         request.uid());
+  auto file =
+      files_.add(std::make_unique<PoolFile>(std::move(*use), filler_, ends_, replies_, node, flags),
+                 request.uid());
   if (!file) {
     replies_.error(request, file.error().error);
   } else if (!reply_open_mapped(request, *file, backing)) {

@@ -5,14 +5,20 @@
 #include "fs/ends.hpp"
 #include "fs/file_table.hpp"
 #include "fs/folder.hpp"
+#include "fs/pool_filler.hpp"
 #include "fs/pools.hpp"
 
 namespace flowfs::fs {
 
 class PoolsFolder : public Folder {
  public:
-  PoolsFolder(Pools& pools, Ends& ends, FileTable& files, Replies& replies)
-      : pools_(pools), ends_(ends), files_(files), replies_(replies), mounted_(wall_clock_now()) {}
+  PoolsFolder(Pools& pools, PoolFiller& filler, Ends& ends, FileTable& files, Replies& replies)
+      : pools_(pools),
+        filler_(filler),
+        ends_(ends),
+        files_(files),
+        replies_(replies),
+        mounted_(wall_clock_now()) {}
 
   [[nodiscard]] bool exists(Node node) const override;
   [[nodiscard]] FileType type(Node node) const override;
@@ -30,6 +36,7 @@ class PoolsFolder : public Folder {
   [[nodiscard]] const Pool& pool_of(Node node) const;
 
   Pools& pools_;
+  PoolFiller& filler_;
   Ends& ends_;
   FileTable& files_;
   Replies& replies_;

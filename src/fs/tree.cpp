@@ -50,6 +50,7 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       locks_(parking_, replies_),
       files_(users),
       pools_(loop, users, backings_),
+      pool_filler_(loop, pools_, parking_, replies_),
       ends_(loop, registry, users, parking_, files_, events_, replies_),
       mapped_(loop, users, ends_, files_, replies_, backings_),
       buses_(loop, users, parking_, files_, events_, replies_),
@@ -57,7 +58,7 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       names_(registry, ends_, metas_),
       flows_(registry, ends_, mapped_, replies_),
       users_(users, mapped_),
-      pools_folder_(pools_, ends_, files_, replies_),
+      pools_folder_(pools_, pool_filler_, ends_, files_, replies_),
       buses_folder_(buses_, metas_),
       request_bytes_(request_pages(registry::kLongestMessage) * kPageBytes) {
   pools_.on_gone = [this](PoolSerial serial) {
@@ -95,6 +96,7 @@ void Tree::set_session(fuse_session* session) {
 void Tree::abort_all(int error) {
   ends_.abort_all(error);
   locks_.abort_all(error);
+  pool_filler_.abort_all(error);
   files_.clear();  // streams answer their readers as they go
 }
 

@@ -24,6 +24,7 @@
 #include "fs/names_folder.hpp"
 #include "fs/node.hpp"
 #include "fs/parking.hpp"
+#include "fs/pool_filler.hpp"
 #include "fs/pools.hpp"
 #include "fs/pools_folder.hpp"
 #include "fs/root_folder.hpp"
@@ -117,6 +118,7 @@ class Tree {
   FileTable files_;
   Backings backings_;
   Pools pools_;  // before the flows, which use it
+  PoolFiller pool_filler_;
   Ends ends_;
   MappedEnds mapped_;
   Buses buses_;

@@ -66,7 +66,7 @@ End::End(Fd message, std::string mount, std::uint64_t id, unsigned flags)
       mount_(std::move(mount)),
       id_(id),
       flags_(flags),
-      file_sender_(message_.get()),
+      file_sender_(message_.get(), file("stats")),
       file_receiver_(message_.get()) {
   remember(*this);
 }

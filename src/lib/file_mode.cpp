@@ -8,6 +8,8 @@
 #include <ctime>
 #include <utility>
 
+#include "lib/end.hpp"
+
 namespace flowfs::lib {
 namespace {
 
@@ -74,7 +76,18 @@ void Buffers::drop(std::uint64_t id) {
 
 // --- sending ---
 
+Status FileSender::ready_to_send() const {
+  return loan_ ? fail(EBUSY, "a message is being written") : Status{};
+}
+
 Status FileSender::send(std::span<const std::byte> message, const Wait& wait) {
+  if (Status ready = ready_to_send(); !ready) {
+    return ready;
+  }
+  return put(message, wait);
+}
+
+Status FileSender::put(std::span<const std::byte> message, const Wait& wait) const {
   if (message.empty()) {
     return fail(EINVAL, "an empty message");
   }
@@ -121,33 +134,50 @@ Result<std::size_t> FileSender::send_many(Pieces messages, const Wait& wait) {
   return sent;
 }
 
+// The mtu of a flow never changes. Where it cannot be read, the commit finds out.
+std::size_t FileSender::longest() {
+  if (longest_ == 0) {
+    const auto text = read_file(stats_);
+    const auto mtu = text ? number_of(*text, "mtu") : std::unexpected(text.error());
+    longest_ = mtu ? static_cast<std::size_t>(*mtu) : kLongestBuffer;
+  }
+  return longest_;
+}
+
 Result<Space> FileSender::loan(std::size_t bytes, std::size_t /*block_least*/,
                                const Wait& /*wait*/) {
-  if (bytes == 0 || bytes > kLongestBuffer) {
+  if (bytes == 0 || bytes > longest()) {
     return fail(bytes == 0 ? EINVAL : EMSGSIZE, "loan");
   }
-  const std::uint64_t id = buffers_.keep(buffers_.make(bytes));
-  return Space{.bytes = buffers_.find(id), .id = id};
+  if (const Status ready = ready_to_send(); !ready) {
+    return std::unexpected(ready.error());
+  }
+  loan_ = Loan{.buffer = buffers_.make(bytes), .id = ++last_id_};
+  return Space{.bytes = {loan_->buffer.data.get(), bytes}, .id = loan_->id};
 }
 
 Status FileSender::commit(std::uint64_t id, std::size_t bytes, const Wait& wait) {
-  const std::span<std::byte> lent = buffers_.find(id);
-  if (bytes == 0 || bytes > lent.size()) {
+  if (!loan_ || loan_->id != id || bytes == 0 || bytes > loan_->buffer.used) {
     return fail(EINVAL, "no such loan");
   }
-  const Status sent = send(std::span<const std::byte>(lent.first(bytes)), wait);
+  const Status sent = put({loan_->buffer.data.get(), bytes}, wait);
   if (sent || (sent.error().error != EAGAIN && sent.error().error != ETIMEDOUT)) {
-    buffers_.drop(id);
+    end_loan();
   }
   return sent;
 }
 
 Status FileSender::cancel(std::uint64_t id) {
-  if (buffers_.find(id).empty()) {
+  if (!loan_ || loan_->id != id) {
     return fail(EINVAL, "no such loan");
   }
-  buffers_.drop(id);
+  end_loan();
   return {};
+}
+
+void FileSender::end_loan() {
+  buffers_.reuse(std::move(loan_->buffer));
+  loan_.reset();
 }
 
 Result<bool> FileSender::send_block(const PooledMessage& message, const Wait& wait) {

@@ -12,6 +12,8 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <utility>
 
 #include "base/result.hpp"
 #include "lib/packet.hpp"
@@ -48,7 +50,8 @@ class Buffers {
 
 class FileSender {
  public:
-  explicit FileSender(int fd) : fd_(fd) {}
+  // `stats`: flows/ID/stats of the end, which tells the mtu.
+  FileSender(int fd, std::string stats) : fd_(fd), stats_(std::move(stats)) {}
   Status send(std::span<const std::byte> message, const Wait& wait);
   Status send(Pieces message, const Wait& wait);
   Result<std::size_t> send_many(Pieces messages, const Wait& wait);
@@ -59,8 +62,22 @@ class FileSender {
   Result<bool> send_block(const PooledMessage& message, const Wait& wait);
 
  private:
+  // As in the memory of a mapped flow, there is one space at a time, and nothing passes it.
+  struct Loan {
+    Buffers::Buffer buffer;
+    std::uint64_t id;
+  };
+  [[nodiscard]] Status ready_to_send() const;
+  Status put(std::span<const std::byte> message, const Wait& wait) const;
+  std::size_t longest();
+  void end_loan();
+
   int fd_;
+  std::string stats_;
+  std::size_t longest_ = 0;  // the mtu, once it was asked for
   Buffers buffers_;
+  std::optional<Loan> loan_;
+  std::uint64_t last_id_ = 0;
 };
 
 class FileReceiver {

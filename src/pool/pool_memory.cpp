@@ -39,13 +39,25 @@ Status PoolMemory::populate(unsigned class_index) {
   if ((populated_ >> class_index & 1U) != 0) {
     return {};
   }
+  if (Status allocated = allocate(class_index); !allocated) {
+    return allocated;
+  }
+  mark_populated(class_index);
+  return {};
+}
+
+Status PoolMemory::allocate(unsigned class_index) const {
   const PoolClass& its = geometry_.classes()[class_index];
   if (::fallocate(fd_.get(), 0, static_cast<off_t>(its.offset),
                   static_cast<off_t>(pages_of(class_index).size())) != 0) {
     return fail_errno("fallocate(pool)");
   }
-  populated_ |= 1U << class_index;
   return {};
+}
+
+Status PoolMemory::lock_blocks(unsigned class_index) const {
+  const auto pages = pages_of(class_index);
+  return ::mlock(pages.data(), pages.size()) == 0 ? Status{} : fail_errno("mlock(pool)");
 }
 
 Status PoolMemory::lock() {
@@ -53,9 +65,11 @@ Status PoolMemory::lock() {
     return fail_errno("mlock(pool)");
   }
   for (unsigned i = 0; i < geometry_.classes().size(); ++i) {
-    const auto pages = pages_of(i);
-    if ((populated_ >> i & 1U) != 0 && ::mlock(pages.data(), pages.size()) != 0) {
-      return fail_errno("mlock(pool)");
+    if ((populated_ >> i & 1U) == 0) {
+      continue;
+    }
+    if (Status locked = lock_blocks(i); !locked) {
+      return locked;
     }
   }
   return {};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The memory of a pool, as the daemon owns it: a sealed memfd with every block free in shard 0.
 //
-// Threads: one, the loop's. Members are other processes.
+// Threads: one, the loop's, where nothing else is said. Members are other processes.
 // Owns: the memfd and the daemon's mapping of it, which is in no core dump.
 #pragma once
 
@@ -24,6 +24,12 @@ class PoolMemory {
   // Allocates the blocks of a class, so that a full machine is an error here and not a SIGBUS
   // later. Does nothing the second time. Errors: those of fallocate.
   Status populate(unsigned class_index);
+  // The two steps of that, where the first is to be taken elsewhere: on any thread, and when it has
+  // succeeded.
+  [[nodiscard]] Status allocate(unsigned class_index) const;
+  void mark_populated(unsigned class_index) { populated_ |= 1U << class_index; }
+  // Keeps the blocks of a class, which are there, out of swap. Any thread. Errors: as lock().
+  [[nodiscard]] Status lock_blocks(unsigned class_index) const;
   // Keeps what is populated out of swap, and all of the table. Errors: those of mlock (ENOMEM,
   // EPERM: more than the limit allows).
   Status lock();

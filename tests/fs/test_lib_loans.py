@@ -165,8 +165,9 @@ def test_loans_that_cannot_be(flow):
     client, _ = flow
     with raises_errno(errno.EINVAL):
         client.loan(0, timeout=0)
-    with raises_errno(errno.EMSGSIZE):
-        client.loan(2**31, timeout=0)
+    for size in (917_505, 2**31):
+        with raises_errno(errno.EMSGSIZE):
+            client.loan(size, timeout=0)
     with client.loan(100, timeout=5) as loan:
         for size in (0, 101):
             with raises_errno(errno.EINVAL):
@@ -258,12 +259,14 @@ def mapped(can_map, name):
 
 
 @in_python
-def test_nothing_else_is_sent_while_a_loan_lies_in_the_flow(mapped):
-    client, server = mapped
+@pytest.mark.parametrize("length", [100, 917_504])
+@pytest.mark.parametrize("modes", MODES, ids=lambda modes: "-".join("file" if m else "mapped" for m in modes))
+def test_nothing_else_is_sent_while_a_loan_is_out(can_map, name, modes, length):
+    client, server = pair(name, *(mode | flowfs.NO_POOL for mode in modes))
     client.send(b"before", timeout=5)
     borrowed = server.borrow(timeout=5)
     server.block_least(0)
-    loan = client.loan(100, timeout=5)
+    loan = client.loan(length, timeout=5)
     for call in (lambda: client.send(b"x", timeout=5), lambda: client.loan(10, timeout=5),
                  lambda: client.sendv([b"x"], timeout=5), lambda: client.send_many([b"x"], timeout=5),
                  lambda: borrowed.forward(client, timeout=5)):
@@ -274,6 +277,23 @@ def test_nothing_else_is_sent_while_a_loan_lies_in_the_flow(mapped):
     client.send(b"after", timeout=5)
     borrowed.release()
     assert [server.recv(5), server.recv(5)] == [b"lent", b"after"]
+    client.close()
+    server.close()
+
+
+@in_python
+@pytest.mark.parametrize("modes", MODES, ids=lambda modes: "-".join("file" if m else "mapped" for m in modes))
+def test_no_more_than_the_mtu_is_lent(can_map, name, modes):
+    name.set("mtu", 1000)
+    client, server = pair(name, *modes)
+    with raises_errno(errno.EMSGSIZE):
+        client.loan(1001, timeout=0)
+    with client.loan(1000, timeout=5) as loan:
+        loan.data[:] = bytes([5]) * 1000
+        loan.commit()
+    assert server.recv(5) == bytes([5]) * 1000
+    client.close()
+    server.close()
 
 
 @in_python

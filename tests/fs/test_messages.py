@@ -143,6 +143,16 @@ def test_packet_mode_can_be_left(flow):
     assert os.read(flow[1], 2) == b"ab"
 
 
+@pytest.mark.parametrize("value", [2, 0xFFFFFFFF])
+def test_packet_mode_is_0_or_1_and_stays_where_it_is_neither(flow, value):
+    wire.set_packet_mode(flow[1])
+    with raises_errno(errno.EINVAL):
+        wire.set_packet_mode(flow[1], value)
+    os.write(flow[0], b"abc")
+    with raises_errno(errno.EMSGSIZE):
+        os.read(flow[1], 2)
+
+
 # --- what is too long, and offsets -------------------------------------------------------------
 
 @pytest.mark.parametrize("flags", [0, os.O_APPEND])

@@ -340,6 +340,90 @@ def test_blocks_are_charged_when_their_class_is_wanted(daemon):
     wait_for(lambda: bytes_used(daemon, ALICE) == 0, "all given back")
 
 
+LARGE = 1 << 20, 64
+
+
+@pytest.fixture
+def large(fresh_daemon):
+    """A daemon whose pools have a class that is not made on its loop."""
+    return fresh_daemon(f"[pools]\npersonal = '256:64 {LARGE[0]}:{LARGE[1]}'\n").start()
+
+
+def test_members_who_want_a_large_class_at_once_all_get_it(large):
+    def use():
+        member = Member(large, ALICE)
+        return member.allocate(1, b"mine") in member.blocks_of(1)
+    ready, told = os.pipe()
+
+    def keep():
+        member = Member(large, ALICE)
+        os.write(told, b"!")
+        signal.pause()
+        member.close()
+    keeper = Child(keep, uid=ALICE, keep=(told,))
+    os.close(told)
+    assert os.read(ready, 1) == b"!"
+    os.close(ready)
+    base = bytes_used(large, ALICE)
+    for child in [Child(use, uid=ALICE) for _ in range(4)]:
+        assert child.result()
+    assert bytes_used(large, ALICE) == base + LARGE[0] * LARGE[1]
+    keeper.kill()
+    keeper.reap()
+    wait_for(lambda: bytes_used(large, ALICE) == 0, "all given back")
+    large.stop()
+
+
+def test_who_is_killed_while_a_large_class_is_made_leaves_nothing(large):
+    before = large.descriptors()
+    for delay in (0, 1, 3, 10):
+        def want():
+            member = Member(large, ALICE)
+            os.write(told, b"!")
+            pools.want_class(member.fd, 1)
+        ready, told = os.pipe()
+        child = Child(want, uid=ALICE, keep=(told,))
+        os.close(told)
+        assert os.read(ready, 1) == b"!"
+        os.close(ready)
+        select.select([], [], [], delay / 1000)
+        child.assert_dies()
+        wait_for(lambda: set(large.usage(ALICE).values()) == {"0"}, "nothing charged to ALICE")
+    large.wait_descriptors(before)
+    large.stop()
+
+
+def test_a_large_class_above_the_limit_is_not_to_be_had(large):
+    def use():
+        member = Member(large, ALICE)
+        with raises_errno(errno.EDQUOT):
+            pools.want_class(member.fd, 1)
+        pools.want_class(member.fd, 0)
+    as_user(ALICE, lambda: Member(large, ALICE).close())
+    write_text(large.path("users", str(ALICE), "limits"), f"bytes {LARGE[0] * LARGE[1]}")
+    as_user(ALICE, use)
+    wait_for(lambda: bytes_used(large, ALICE) == 0, "all given back")
+    large.stop()
+
+
+def test_a_daemon_that_ends_while_a_large_class_is_made_answers(large):
+    def want():
+        member = Member(large, ALICE)
+        os.write(told, b"!")
+        try:
+            pools.want_class(member.fd, 1)
+        except OSError as error:
+            return error.errno
+        return 0
+    ready, told = os.pipe()
+    child = Child(want, uid=ALICE, keep=(told,))
+    os.close(told)
+    assert os.read(ready, 1) == b"!"
+    os.close(ready)
+    large.stop()
+    assert child.result() in (0, errno.ECONNABORTED, errno.ENOTCONN, errno.EBADF)
+
+
 def test_the_shared_pool_is_charged_to_root(daemon):
     staying = Member(daemon, "shared")
     pools.want_class(staying.fd, 1)
