@@ -47,6 +47,12 @@ std::string local_time(std::uint64_t wall_us) {
 
 }  // namespace
 
+std::vector<std::string> event_kinds() {
+  return {"name-created", "name-removed",   "name-renamed", "alias-created",  "alias-removed",
+          "flow-waiting", "flow-allocated", "flow-refused", "flow-timed-out", "flow-deallocated",
+          "bus-created",  "bus-removed",    "bus-renamed"};
+}
+
 std::optional<EventLine> parse_event(std::string_view line) {
   const auto time = parse_time(next_word(line));
   if (!time) {

@@ -22,6 +22,9 @@ struct EventLine {
   KeyValues words;
 };
 
+// Every kind that `events` has, as flowfs(7) lists them.
+std::vector<std::string> event_kinds();
+
 std::optional<EventLine> parse_event(std::string_view line);
 
 // What `flowctl watch` was asked to show. Empty: everything. Lost markers always match: who filters

@@ -7,6 +7,7 @@
 
 #include "auth/issue.hpp"
 #include "cli/commands.hpp"
+#include "cli/event_line.hpp"
 #include "cli/mount.hpp"
 
 namespace flowfs::cli {
@@ -47,7 +48,8 @@ void add_watch(CLI::App& app, Arguments& arguments) {
       add_command(app, arguments, "watch", "Follow what happens to names and flows");
   watch->add_option("--kind", arguments.watch.kinds, "Only events of this kind; may be repeated")
       ->type_name("KIND")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(event_kinds()));
   watch->add_option("--object", arguments.watch.object_glob, "Only objects that match the pattern")
       ->type_name("GLOB");
   watch->add_option("-n,--count", arguments.watch.count, "End after so many events")

@@ -93,6 +93,7 @@ class Perf {
   void settle(const KeyValues& own_before, const KeyValues& own, const KeyValues& peer_before,
               const KeyValues& peer);
   bool explain_end(bool gave_up) const;
+  [[nodiscard]] std::string server() const;
   [[nodiscard]] std::string object() const { return "names/" + options_.name; }
 
   const Common& common_;
@@ -255,21 +256,26 @@ void Perf::settle(const KeyValues& own_before, const KeyValues& own, const KeyVa
   result_.copies_received = copies_per_message(peer_before, peer);
 }
 
+// The server that this needs, as it is started.
+std::string Perf::server() const {
+  const std::string_view role = options_.shape == PerfShape::round_trip ? "--echo"
+                                : options_.shape == PerfShape::send     ? "--sink"
+                                                                        : "--source --numbered";
+  return fmt::format("`flowctl serve {} {}`", options_.name, role);
+}
+
 // Says why it ended before its time. False: it did not.
 bool Perf::explain_end(bool gave_up) const {
   if (gave_up) {
-    complain(fmt::format("{}: nothing has moved for {:g} s; does its server still run?", object(),
-                         options_.wait_s));
+    complain(fmt::format("{}: nothing has moved for {:g} s; is its server {}, and does it run?",
+                         object(), options_.wait_s, server()));
     return true;
   }
   const bool closed_early =
       (options_.shape == PerfShape::round_trip && result_.received < result_.sent) ||
       (options_.shape == PerfShape::receive && result_.received < options_.count);
   if ((closed_ && closed_early) || send_error_ == EPIPE) {
-    complain(fmt::format("{} closed the flow; is its server `flowctl serve --{}`?", object(),
-                         options_.shape == PerfShape::round_trip ? "echo"
-                         : options_.shape == PerfShape::send     ? "sink"
-                                                                 : "source"));
+    complain(fmt::format("{} closed the flow; is its server {}?", object(), server()));
     return true;
   }
   if (const int error = send_error_ != 0 ? send_error_ : receive_error_; error != 0) {

@@ -112,14 +112,17 @@ int collect(const Common& common, std::string_view folder, LookAt look_at, std::
 bool has_gone(int error) { return error == ENOENT || error == ENODEV || error == ESTALE; }
 bool is_hidden(int error) { return error == EACCES || error == EPERM; }
 
-int take_snapshot(const Common& common, Snapshot& snapshot) {
+int take_snapshot(const Common& common, Snapshot& snapshot, std::string& object) {
   snapshot.mount = common.mount;
   std::uint64_t closed_names = 0;  // none: a name that is closed is shown as such
+  object = common.path("names");
   int error = collect(common, "names", look_at_name, snapshot.names, closed_names);
   if (error == 0) {
+    object = common.path("flows");
     error = collect(common, "flows", look_at_flow, snapshot.flows, snapshot.hidden_flows);
   }
   if (error == 0) {
+    object = common.path("users");
     error = collect(common, "users", look_at_user, snapshot.users, snapshot.hidden_users);
   }
   count_waiting(snapshot);

@@ -7,9 +7,9 @@
 
 namespace flowfs::cli {
 
-// 0, or the errno that kept it from looking. Objects come and go meanwhile, and most of them belong
-// to others: what has gone is left out, what is hidden is counted.
-int take_snapshot(const Common& common, Snapshot& snapshot);
+// 0, or the errno that kept it from looking, at `object`. Objects come and go meanwhile, and most
+// of them belong to others: what has gone is left out, what is hidden is counted.
+int take_snapshot(const Common& common, Snapshot& snapshot, std::string& object);
 
 // Whether an errno of a file means that it has just gone, or that it is not the caller's to read.
 bool has_gone(int error);

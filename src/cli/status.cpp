@@ -9,8 +9,9 @@ namespace flowfs::cli {
 
 int run_status(const Common& common) {
   Snapshot snapshot;
-  if (const int error = take_snapshot(common, snapshot); error != 0) {
-    return failed(Deed::read_tree, common.mount, error);
+  std::string object;
+  if (const int error = take_snapshot(common, snapshot, object); error != 0) {
+    return failed(Deed::read_tree, object, error);
   }
   if (common.json) {
     print_json(as_json(snapshot));

@@ -33,7 +33,8 @@ int look_at_pools(const Common& common, std::vector<PoolStatus>& pools) {
 
 int take_sample(const Common& common, TopSample& sample) {
   sample.time_s = std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
-  if (const int error = take_snapshot(common, sample.snapshot); error != 0) {
+  std::string object;
+  if (const int error = take_snapshot(common, sample.snapshot, object); error != 0) {
     return error;
   }
   const Result<std::string> metrics = read_attribute(common.path("metrics"));

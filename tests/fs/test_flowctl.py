@@ -130,6 +130,7 @@ def test_status_stays_within_the_terminal(daemon, ctl):
 def test_status_of_no_tree_says_what_to_do(tmp_path):
     code, _, err = flowctl(str(tmp_path), "status")
     assert code == 1
+    assert f"cannot read {tmp_path}/names: " in err
     assert "ENOENT" in err and "flowctl doctor" in err
 
 
@@ -164,12 +165,32 @@ def test_id_of_what_is_no_flow_says_so(daemon, redirection, symbol):
 
 
 def test_id_takes_only_a_number(ctl):
-    assert ctl("id", "three")[0] == 2
+    code, out, err = ctl("id", "three")
+    assert (code, out) == (2, "")
+    assert "`three` is not the number of a descriptor, such as 3" in err
     assert ctl("id", "-1")[0] == 2
     assert ctl("id")[0] == 2
 
 
 # --- watch ---------------------------------------------------------------------------------------
+def test_watch_refuses_kinds_that_do_not_exist_and_lists_those_that_do(ctl):
+    code, out, err = ctl("watch", "--kind", "flow-alocated")
+    assert (code, out) == (2, "")
+    for kind in ("name-created", "alias-removed", "flow-allocated", "flow-timed-out"):
+        assert kind in err
+
+
+def test_watch_knows_every_kind_of_the_manual(daemon, spawn):
+    page = os.path.join(os.path.dirname(__file__), "..", "..", "man", "flowfs.7")
+    with open(page, encoding="utf-8") as file:
+        events = file.read().split(".Sh EVENTS")[1].split(".Sh ")[0].split("Kinds are")[1]
+    kinds = [word for line in events.splitlines() if line.startswith(".Li ") for word in line.split()
+             if re.fullmatch(r"(name|alias|flow|bus)-[a-z-]+", word)]
+    assert len(kinds) >= 10
+    watch = spawn(daemon.mount, "watch", "-n", "1", *(word for kind in kinds for word in ("--kind", kind)))
+    wait_blocked(watch.pid, "read")
+
+
 def test_watch_prints_what_happens_from_now_on(daemon, spawn):
     os.mkdir(daemon.path("names", "before"))
     watching = spawn(daemon.mount, "watch", "-n", "2")

@@ -220,7 +220,7 @@ def test_a_server_of_the_wrong_kind_is_told(can_map, daemon, name, serve, server
     code, result, err = perf(daemon, name.name, "-c", "10", *way(*server))
     assert code == 1
     assert result["received"] == 0
-    assert "serve --echo" in err
+    assert f"serve {name.name} --echo" in err
 
 
 @pytest.mark.parametrize("server", MODES)
@@ -241,7 +241,7 @@ def test_a_silent_server_does_not_keep_it_waiting(can_map, daemon, name):
         silent = name.open_accept(os.O_RDWR | os.O_NONBLOCK)
         code, result, err = perf(daemon, name.name, "-W", "0.2", *arguments)
         assert code == 1
-        assert "nothing has moved for 0.2 s" in err
+        assert f"nothing has moved for 0.2 s; is its server `flowctl serve {name.name} --echo`" in err
         assert result["lost"] == result["sent"] > 0
         close(silent)
 
@@ -251,7 +251,7 @@ def test_a_sink_that_does_not_read_does_not_keep_it_waiting(can_map, daemon, nam
         silent = name.open_accept(os.O_RDWR | os.O_NONBLOCK)
         code, _, err = perf(daemon, name.name, "--one-way", "-W", "0.2", *arguments)
         assert code == 1
-        assert "nothing has moved for 0.2 s" in err
+        assert f"nothing has moved for 0.2 s; is its server `flowctl serve {name.name} --sink`" in err
         close(silent)
 
 
