@@ -64,6 +64,13 @@ void check_config(Config config) {
     check_numbers({.config = &config, .settings = &name.settings, .name = &name},
                   {Section::settings, Section::qos});
   }
+  std::set<std::string> buses;
+  for (auto& bus : config.buses) {
+    require(flowfs::registry::Registry::valid_name(bus.name));
+    require(buses.insert(bus.name).second);
+    require(bus.mode <= 0777 && bus.bus_mode.value_or(0) <= 0777);
+    check_numbers({.config = &config, .bus = &bus}, {Section::bus});
+  }
 }
 
 void check_problems(const Problems& problems) {

@@ -189,6 +189,43 @@ mtu = 200
   EXPECT_EQ(chat.settings.mtu_bytes, 200U);
 }
 
+TEST(Config, buses_are_read_with_their_settings) {
+  const Config config = good(R"(
+[[bus]]
+name = "chat"
+user = "ann"
+bus_mode = "0766"
+delivery = "lossless"
+depth = 5000
+writers = 1
+evict = 20
+[[bus]]
+name = "log"
+)");
+  ASSERT_THAT(config.buses, SizeIs(2));
+  const fs::DeclaredBus& chat = config.buses[0];
+  EXPECT_EQ(chat.uid, 1001U);
+  EXPECT_EQ(chat.mode, 0755U);
+  EXPECT_EQ(chat.bus_mode, std::optional<mode_t>(0766));
+  EXPECT_EQ(chat.settings.delivery, registry::Delivery::lossless);
+  EXPECT_EQ(chat.settings.depth_bytes, 5000U);
+  EXPECT_EQ(chat.settings.writers, 1U);
+  EXPECT_EQ(chat.settings.evict_us, 20U);
+  EXPECT_EQ(config.buses[1].settings, registry::BusSettings{});
+  EXPECT_EQ(config.buses[1].uid, 11U) << "whoever runs the daemon";
+}
+
+TEST(Config, buses_are_checked) {
+  EXPECT_THAT(bad("[[bus]]\nmtu = 1\n"), ElementsAre(HasSubstr("bus.name: missing")));
+  EXPECT_THAT(bad("[[bus]]\nname = 'a'\n[[bus]]\nname = 'a'\n"),
+              ElementsAre(HasSubstr("'a' is declared twice, first at line 1")));
+  EXPECT_THAT(bad("bus = 3\n"), ElementsAre(HasSubstr("allowed: [[bus]]")));
+  EXPECT_THAT(bad("[[bus]]\nname = 'a'\ndelivery = 'fast'\n"),
+              ElementsAre(HasSubstr("bus.delivery: 'fast' is not allowed")));
+  // A name and a bus of the same name are two things.
+  EXPECT_THAT(good("[[bus]]\nname = 'a'\n[[name]]\nname = 'a'\n").names, SizeIs(1));
+}
+
 TEST(Config, a_group_goes_before_the_users_own_in_any_order) {
   const Config config = good("[[name]]\nname = 'a'\ngroup = 'lab'\nuser = 'ann'\n");
   ASSERT_THAT(config.names, SizeIs(1));
@@ -250,10 +287,11 @@ TEST(Config, a_key_given_twice_is_refused) {
 TEST(Config, unknown_tables_are_refused) {
   EXPECT_THAT(
       bad("[deamon]\nmount = '/x'\n"),
-      ElementsAre("f:1: deamon: unknown key; allowed here: daemon, limits, pools, defaults, name"));
+      ElementsAre(
+          "f:1: deamon: unknown key; allowed here: daemon, limits, pools, defaults, name, bus"));
   EXPECT_THAT(bad("[limits.uid]\nnames = 1\n"),
               ElementsAre(AllOf(HasSubstr("limits.uid: unknown key"),
-                                EndsWith("held, requests_per_second, total"))));
+                                EndsWith("ports, requests_per_second, total"))));
   EXPECT_THAT(bad("daemon = 3\n"), ElementsAre("f:1: daemon: not a table; allowed: [daemon]"));
 }
 
@@ -309,7 +347,8 @@ TEST(Config, ranges_end_where_the_table_says) {
     }
     Config config;
     config.longest_message_bytes = 64 << 20;  // as far as any bound goes
-    const Scope scope{.config = &config, .settings = &config.defaults};
+    fs::DeclaredBus bus;
+    const Scope scope{.config = &config, .settings = &config.defaults, .bus = &bus};
     const auto refused = [&](std::int64_t value) {
       return assign(key, scope, Value(value)).has_value();
     };
