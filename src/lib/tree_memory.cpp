@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -17,10 +16,6 @@ namespace {
 
 // The daemon answers at once or not at all; without it the end goes on in file mode.
 constexpr timeval kPatience{.tv_sec = 5, .tv_usec = 0};
-
-struct FreeText {
-  void operator()(char* text) const { std::free(text); }
-};
 
 // Whoever may make files beside the mount could listen there: only the daemon holds DIR.lock.
 bool is_daemon(int socket, const std::string& mount) {
@@ -32,7 +27,8 @@ bool is_daemon(int socket, const std::string& mount) {
 }
 
 Result<Fd> connect_to(const std::string& mount) {
-  const std::unique_ptr<char, FreeText> real(::realpath(mount.c_str(), nullptr));
+  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(mount.c_str(), nullptr),
+                                                         &std::free);
   if (!real) {
     return fail_errno("mount");
   }
