@@ -11,10 +11,14 @@
 namespace flowfs::auth {
 namespace {
 
-// OSSL_PARAM has no notion of const: OpenSSL only reads what is set with it.
+// OSSL_PARAM has no notion of const, and OpenSSL only reads what is set with it.
+template <typename T>
+T* writable(const T* read_only) {
+  return const_cast<T*>(read_only);  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+}
+
 OSSL_PARAM octets(const char* key, View bytes) {
-  return OSSL_PARAM_construct_octet_string(key, const_cast<std::byte*>(bytes.data()),  // NOLINT
-                                           bytes.size());
+  return OSSL_PARAM_construct_octet_string(key, writable(bytes.data()), bytes.size());
 }
 
 }  // namespace
@@ -28,8 +32,7 @@ Result<Secret> hkdf(Digest digest, View key, View salt, View info, std::size_t s
     return fail(EINVAL, "HKDF");
   }
   std::array<OSSL_PARAM, 5> params{
-      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>(name),
-                                       0),  // NOLINT
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, writable(name), 0),
       octets(OSSL_KDF_PARAM_KEY, key)};
   std::size_t used = 2;
   if (!salt.empty()) {
