@@ -218,6 +218,30 @@ Status Trust::add_revocations(std::string_view pem) {
   return {};
 }
 
+Status Trust::add(const Trust& other, Share share) {
+  const ErrorMark mark;
+  const STACK_OF(X509_OBJECT)* const objects = X509_STORE_get0_objects(other.store_.get());
+  for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
+    const X509_OBJECT* const object = sk_X509_OBJECT_value(objects, i);
+    X509* const authority = X509_OBJECT_get0_X509(object);  // null: it is a list
+    if (authority != nullptr && share == Share::no_authorities) {
+      continue;
+    }
+    if ((authority != nullptr
+             ? X509_STORE_add_cert(store_.get(), authority)
+             : X509_STORE_add_crl(store_.get(), X509_OBJECT_get0_X509_CRL(
+                                                    const_cast<X509_OBJECT*>(object)))) != 1) {
+      return fail(ENOMEM, "trust");
+    }
+  }
+  authorities_ += share == Share::all ? other.authorities_ : 0;
+  revocations_ += other.revocations_;
+  for (const Certificate& intermediate : other.intermediates_) {
+    intermediates_.push_back(intermediate.share());
+  }
+  return {};
+}
+
 Verdict verify_chain(std::span<const Certificate> chain, const Trust& trust, std::string_view name,
                      Purpose purpose, std::time_t at) {
   if (chain.empty()) {

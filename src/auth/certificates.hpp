@@ -73,6 +73,10 @@ class Trust {
   // without has revoked nothing.
   Status add_revocations(std::string_view pem);
 
+  // Everything of another one, or all but its authorities.
+  enum class Share { all, no_authorities };
+  Status add(const Trust& other, Share share);
+
   [[nodiscard]] std::size_t authorities() const { return authorities_; }
 
  private:

@@ -2,15 +2,22 @@
 #include "fs/attribute_file.hpp"
 
 #include <fcntl.h>
+#include <string.h>
 
 #include <algorithm>
 
 namespace flowfs::fs {
 namespace {
 
-constexpr std::size_t kLongestValue = 4096;
+// A key may have been in it.
+void wipe(std::string& text) {
+  ::explicit_bzero(text.data(), text.size());
+  text.clear();
+}
 
 }  // namespace
+
+AttributeFile::~AttributeFile() { wipe(written_); }
 
 void AttributeFile::read(Request request, std::size_t size, const Transfer& transfer) {
   if (transfer.offset == 0) {
@@ -35,13 +42,15 @@ void AttributeFile::write(Request request, std::span<const std::byte> data,
   const bool goes_on = transfer.offset != 0 && transfer.offset == write_end_ &&
                        (transfer.flags & O_APPEND) == 0 && folder_.has_lines(node());
   if (!goes_on) {
-    written_.clear();
+    wipe(written_);
   }
   write_end_ = transfer.offset + data.size();
-  if (written_.size() + text.size() > kLongestValue) {
+  const std::size_t longest = folder_.longest_value(node());
+  if (written_.size() + text.size() > longest) {
     replies_.error(request, EINVAL);
     return;
   }
+  written_.reserve(longest);  // at once: to grow would leave copies behind
   written_ += text;
   const Status status = folder_.set_value(node(), written_);
   if (!status) {

@@ -13,6 +13,7 @@ class AttributeFile : public File {
  public:
   AttributeFile(Folder& folder, Replies& replies, Node node, int flags)
       : File(replies, node, flags), folder_(folder) {}
+  ~AttributeFile() override;
 
   // Offset 0 takes the snapshot; later offsets continue it.
   void read(Request request, std::size_t size, const Transfer& transfer) override;

@@ -73,6 +73,9 @@ class Folder {
   virtual Result<std::string> value(Node file, uid_t by) = 0;
   virtual Status set_value(Node /*file*/, std::string_view /*text*/) { return fail(EACCES); }
 
+  // How long the text of a write may be; also the size that is reported.
+  [[nodiscard]] virtual std::size_t longest_value(Node /*file*/) const { return 4096; }
+
   // Whether the value is of several lines, `key value` each.
   [[nodiscard]] virtual bool has_lines(Node /*file*/) const { return false; }
 

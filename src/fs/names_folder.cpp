@@ -20,6 +20,24 @@ enum NameFile : std::uint8_t {
   depth,
   qos,
   stats,
+  security,
+};
+
+// The files of names/NAME/security. Those with PEM are in the order of NameSecurity::Part.
+enum SecurityFile : std::uint8_t {
+  authenticate = 1,
+  encrypt,
+  certificate,
+  key,
+  ca,
+  crl,
+};
+
+constexpr FileSpec kSecurityFiles[] = {
+    {"", FileType::directory, 0700},        {"authenticate", FileType::attribute, 0600},
+    {"encrypt", FileType::attribute, 0600}, {"certificate", FileType::attribute, 0600},
+    {"key", FileType::attribute, 0200},     {"ca", FileType::attribute, 0600},
+    {"crl", FileType::attribute, 0600},
 };
 
 constexpr FileSpec kFiles[] = {
@@ -33,6 +51,7 @@ constexpr FileSpec kFiles[] = {
     {"depth", FileType::attribute, 0644},
     {"qos", FileType::attribute, 0644},
     {"stats", FileType::attribute, 0444},
+    {"security", FileType::directory, 0700},
 };
 
 constexpr std::uint64_t kMostBacklog = 1'000'000;
@@ -42,6 +61,12 @@ constexpr std::uint64_t kMostDepth = 1ULL << 30;
 registry::NameId id_of(Node node) { return registry::NameId{node.object}; }
 
 Node node_of(Kind kind, registry::NameId id) { return {kind, static_cast<std::uint64_t>(id), 0}; }
+
+bool is_pem(Node node) { return node.kind == Kind::security && node.file >= certificate; }
+
+NameSecurity::Part part_of(Node node) {
+  return static_cast<NameSecurity::Part>(node.file - certificate);
+}
 
 // `dial` is open to group and others where the name's directory is writable for them.
 mode_t dial_mode(mode_t mkdir_mode) {
@@ -100,11 +125,25 @@ Status set_setting(registry::NameSettings& settings, std::uint8_t file, std::str
   }
 }
 
+Result<std::string> security_value(const NameSecurity& what, Node file) {
+  switch (file.file) {
+    case authenticate:
+      return what.authenticate();
+    case encrypt:
+      return what.encrypt();
+    default:
+      return what.text(part_of(file));
+  }
+}
+
 }  // namespace
 
-NamesFolder::NamesFolder(registry::Registry& registry, Ends& ends, MetaStore& metas)
+NamesFolder::NamesFolder(registry::Registry& registry, registry::Users& users, Ends& ends,
+                         Replies& replies, MetaStore& metas)
     : registry_(registry),
+      users_(users),
       ends_(ends),
+      replies_(replies),
       metas_(metas),
       mounted_(wall_clock_now()),
       changed_(mounted_) {}
@@ -118,7 +157,9 @@ void NamesFolder::gone(Kind kind, registry::NameId id) {
   changed_ = wall_clock_now();
   births_.erase(id);
   declared_.erase(id);
+  security_.erase(id);
   metas_.erase_object(kind, static_cast<std::uint64_t>(id));
+  metas_.erase_object(Kind::security, static_cast<std::uint64_t>(id));
 }
 
 Status NamesFolder::declare(const DeclaredName& declared) {
@@ -155,6 +196,9 @@ bool NamesFolder::exists(Node node) const {
       return node.file == directory;
     case Kind::name:
       return node.file < std::size(kFiles) && births_.contains(id_of(node));
+    case Kind::security:
+      return node.file != directory && node.file < std::size(kSecurityFiles) &&
+             births_.contains(id_of(node));
     case Kind::alias:
       return node.file == 0 && births_.contains(id_of(node));
     default:
@@ -166,6 +210,8 @@ FileType NamesFolder::type(Node node) const {
   switch (node.kind) {
     case Kind::name:
       return kFiles[node.file].type;
+    case Kind::security:
+      return kSecurityFiles[node.file].type;
     case Kind::alias:
       return FileType::symlink;
     default:
@@ -178,7 +224,9 @@ Meta NamesFolder::defaults(Node node) const {
     return {.mode = 01777, .access = mounted_, .modified = changed_, .changed = changed_};
   }
   const Birth& birth = births_.at(id_of(node));
-  mode_t mode = node.kind == Kind::alias ? 0777 : kFiles[node.file].mode;
+  mode_t mode = node.kind == Kind::alias      ? 0777
+                : node.kind == Kind::security ? kSecurityFiles[node.file].mode
+                                              : kFiles[node.file].mode;
   if (node.kind == Kind::name && node.file == directory) {
     mode = birth.mode;
   } else if (node.kind == Kind::name && node.file == dial) {
@@ -194,6 +242,9 @@ Meta NamesFolder::defaults(Node node) const {
 }
 
 std::optional<Node> NamesFolder::child(Node parent, std::string_view name) {
+  if (parent.kind == Kind::name && parent.file == security) {
+    return find_file(kSecurityFiles, {Kind::security, parent.object}, name);
+  }
   if (parent.kind == Kind::name) {
     return find_file(kFiles, parent, name);
   }
@@ -207,6 +258,9 @@ std::optional<Node> NamesFolder::child(Node parent, std::string_view name) {
 }
 
 std::optional<Entry> NamesFolder::child_from(Node parent, std::uint64_t cookie) {
+  if (parent.kind == Kind::name && parent.file == security) {
+    return file_from(kSecurityFiles, {Kind::security, parent.object}, cookie);
+  }
   if (parent.kind == Kind::name) {
     return file_from(kFiles, parent, cookie);
   }
@@ -224,6 +278,11 @@ std::string NamesFolder::target(Node link) const {
 }
 
 Result<std::string> NamesFolder::value(Node file, uid_t /*by*/) {
+  if (file.kind == Kind::security) {
+    const NameSecurity nothing(users_, 0);
+    const NameSecurity* const found = find_security(id_of(file));
+    return security_value(found == nullptr ? nothing : *found, file);
+  }
   const registry::Name& name = *registry_.find_name(id_of(file));
   switch (file.file) {
     case backlog:
@@ -243,7 +302,28 @@ Result<std::string> NamesFolder::value(Node file, uid_t /*by*/) {
   }
 }
 
+const NameSecurity* NamesFolder::find_security(registry::NameId id) const {
+  const auto found = security_.find(id);
+  return found == security_.end() ? nullptr : &found->second;
+}
+
+Status NamesFolder::set_security(Node file, std::string_view text) {
+  const registry::Name& name = *registry_.find_name(id_of(file));
+  NameSecurity& place = security_.try_emplace(name.id, users_, name.owner).first->second;
+  switch (file.file) {
+    case authenticate:
+      return place.set_authenticate(trim(text));
+    case encrypt:
+      return place.set_encrypt(trim(text));
+    default:
+      return place.set_text(part_of(file), text);
+  }
+}
+
 Status NamesFolder::set_value(Node file, std::string_view text) {
+  if (file.kind == Kind::security) {
+    return set_security(file, text);
+  }
   const registry::Name& name = *registry_.find_name(id_of(file));
   registry::NameSettings settings = name.settings;
   if (Status status = set_setting(settings, file.file, text, longest_message_); !status) {
@@ -254,9 +334,20 @@ Status NamesFolder::set_value(Node file, std::string_view text) {
   return {};
 }
 
-bool NamesFolder::has_lines(Node file) const { return file.file == qos; }
+bool NamesFolder::has_lines(Node file) const {
+  return is_pem(file) || (file.kind == Kind::name && file.file == qos);
+}
+
+std::size_t NamesFolder::longest_value(Node file) const {
+  return is_pem(file) ? auth::kLongestPem : Folder::longest_value(file);
+}
 
 void NamesFolder::open(Request request, Node node, int flags) {
+  const NameSecurity* const found = find_security(id_of(node));
+  if (node.file == dial && found != nullptr && found->given().asks()) {
+    replies_.error(request, ENOKEY);
+    return;
+  }
   const auto side = node.file == dial ? flow::Side::client : flow::Side::server;
   ends_.open_end(request, node, flags, id_of(node), side);
 }
@@ -277,7 +368,12 @@ Result<Node> NamesFolder::make_directory(Node parent, std::string_view name, mod
 
 Status NamesFolder::remove_directory(Node parent, std::string_view name, uid_t by) {
   if (parent.kind != Kind::names) {
-    return fail(find_file(kFiles, parent, name) ? ENOTDIR : ENOENT);
+    const auto found =
+        parent.file == directory ? find_file(kFiles, parent, name) : child(parent, name);
+    if (found && type(*found) == FileType::directory) {
+      return fail(EPERM, "goes with its name");
+    }
+    return fail(found ? ENOTDIR : ENOENT);
   }
   const registry::Name* found = registry_.find_name(name);
   const registry::NameId id = found != nullptr ? found->id : registry::NameId{};

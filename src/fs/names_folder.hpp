@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// names/ and names/NAME: a name is a directory, an alias a symbolic link.
+// names/, names/NAME and names/NAME/security: a name is a directory, an alias a symbolic link.
 #pragma once
 
+#include <memory>
 #include <unordered_map>
 
 #include "fs/ends.hpp"
 #include "fs/folder.hpp"
+#include "fs/name_security.hpp"
 #include "fs/server.hpp"
 #include "registry/registry.hpp"
 
@@ -13,7 +15,8 @@ namespace flowfs::fs {
 
 class NamesFolder : public Folder {
  public:
-  NamesFolder(registry::Registry& registry, Ends& ends, MetaStore& metas);
+  NamesFolder(registry::Registry& registry, registry::Users& users, Ends& ends, Replies& replies,
+              MetaStore& metas);
 
   // A [[name]] of the configuration: makes it, or gives it its new settings where the declaration
   // has changed since. A name that a user made stays as it is. Errors: those of
@@ -31,6 +34,7 @@ class NamesFolder : public Folder {
   Result<std::string> value(Node file, uid_t by) override;
   Status set_value(Node file, std::string_view text) override;
   [[nodiscard]] bool has_lines(Node file) const override;
+  [[nodiscard]] std::size_t longest_value(Node file) const override;
   void open(Request request, Node node, int flags) override;
   Result<Node> make_directory(Node directory, std::string_view name, mode_t mode,
                               registry::Opener who) override;
@@ -51,9 +55,13 @@ class NamesFolder : public Folder {
   };
   void born(registry::NameId id, uid_t uid, gid_t gid, mode_t mode);
   void gone(Kind kind, registry::NameId id);
+  [[nodiscard]] const NameSecurity* find_security(registry::NameId id) const;
+  Status set_security(Node file, std::string_view text);
 
   registry::Registry& registry_;
+  registry::Users& users_;
   Ends& ends_;
+  Replies& replies_;
   MetaStore& metas_;
   registry::NameSettings defaults_;
   std::uint64_t longest_message_ = registry::kLongestMessage;
@@ -61,6 +69,7 @@ class NamesFolder : public Folder {
   timespec changed_;  // of names/ itself
   std::unordered_map<registry::NameId, Birth> births_;
   std::unordered_map<registry::NameId, registry::NameSettings> declared_;
+  std::unordered_map<registry::NameId, NameSecurity> security_;  // where something was set
 };
 
 }  // namespace flowfs::fs

@@ -32,8 +32,9 @@ enum class Kind : std::uint8_t {
   buses,
   bus,
   port,  // a new object for each joining, whatever its number
+  security,  // names/NAME/security; the object is the name
 };
-inline constexpr std::uint8_t kLastKind = static_cast<std::uint8_t>(Kind::port);
+inline constexpr std::uint8_t kLastKind = static_cast<std::uint8_t>(Kind::security);
 
 struct Node {
   Kind kind = Kind::root;

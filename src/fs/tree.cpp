@@ -10,7 +10,6 @@
 namespace flowfs::fs {
 namespace {
 
-constexpr off_t kAttributeSize = 4096;
 constexpr blksize_t kBlock = 4096;
 constexpr off_t kStatBlock = 512;
 
@@ -55,7 +54,7 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       mapped_(loop, users, ends_, files_, replies_, backings_),
       buses_(loop, users, parking_, files_, events_, replies_),
       root_(events_, files_, parking_, replies_, std::move(texts)),
-      names_(registry, ends_, metas_),
+      names_(registry, users, ends_, replies_, metas_),
       flows_(registry, ends_, mapped_, replies_),
       users_(users, mapped_),
       pools_folder_(pools_, pool_filler_, ends_, files_, replies_),
@@ -113,6 +112,7 @@ Folder& Tree::folder(Node node) {
     case Kind::names:
     case Kind::name:
     case Kind::alias:
+    case Kind::security:
       return names_;
     case Kind::flows:
     case Kind::flow:
@@ -170,7 +170,7 @@ struct stat Tree::stat_of(Node node) {
   result.st_ctim = data.changed;
   switch (type) {
     case FileType::attribute:
-      result.st_size = kAttributeSize;
+      result.st_size = static_cast<off_t>(folder(node).longest_value(node));
       break;
     case FileType::message:
     case FileType::stream:
