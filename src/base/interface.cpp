@@ -126,6 +126,14 @@ Result<Fd> open_interface(const std::string& name) {
   return socket;
 }
 
+bool is_gone(const Fd& interface) {
+  sockaddr_ll address{};
+  socklen_t bytes = sizeof(address);
+  // A TAP is no socket, and says of itself that it has gone.
+  return ::getsockname(interface.get(), reinterpret_cast<sockaddr*>(&address), &bytes) == 0 &&
+         address.sll_ifindex < 0;
+}
+
 Result<Received> receive_from_tap(const Fd& tap, std::span<std::byte> buffer) {
   const ssize_t bytes = ::read(tap.get(), buffer.data(), buffer.size());
   if (bytes < 0) {

@@ -31,6 +31,10 @@ Result<Fd> open_tap(const std::string& name);
 // through it. Errors: ENODEV there is none; EMEDIUMTYPE it is no Ethernet.
 Result<Fd> open_interface(const std::string& name);
 
+// Whether the interface behind a descriptor has been taken away, where an error says that it is
+// down.
+bool is_gone(const Fd& interface);
+
 struct Received {
   std::size_t bytes = 0;      // with the header
   bool tag_put_back = false;  // a VLAN tag that the network card had taken out: the header is still

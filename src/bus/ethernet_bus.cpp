@@ -30,6 +30,13 @@ EthernetBus::Drops EthernetBus::drops(PortNumber port) const {
   return found == ports_.end() ? Drops{} : found->second.drops;
 }
 
+std::span<const std::byte> EthernetBus::frame_of(PortNumber port,
+                                                 std::span<const std::byte> message) const {
+  const auto found = ports_.find(port);
+  const bool plain = found == ports_.end() || found->second.frames == Frames::plain;
+  return message.subspan(plain ? 0 : std::min(kOffloadBytes, message.size()));
+}
+
 // Takes the message apart. Whether anything follows is the policy's to say, where the answer is
 // none.
 Drop EthernetBus::check(const Port* from, std::span<const std::byte> message) {
@@ -67,7 +74,9 @@ EthernetBus::Sent EthernetBus::send(Bus& data, PortId from, PortNumber number,
     given_ = false;
     why = give_to_all(data, from, now);
   }
-  if (why == Drop::no_room && !given_) {
+  // Who waits does so for room for the message, so a version longer than that must not wait: there
+  // may be room for the one and not for the other.
+  if (why == Drop::no_room && !given_ && version_.size() <= message.size()) {
     sent.outcome = SendOutcome::full;
     return sent;
   }
@@ -100,7 +109,12 @@ void EthernetBus::group(const Decision& decision) {
 }
 
 Drop EthernetBus::give_to_all(Bus& data, PortId from, Instant now) {
-  for (const Group& group : std::span(groups_).first(groups_used_)) {
+  const auto used = std::span(groups_).first(groups_used_);
+  // Those first that may make the sender wait.
+  std::ranges::stable_partition(used, [](const Group& group) {
+    return group.edit.kind != Edit::Kind::tag_added && group.frames == Frames::plain;
+  });
+  for (const Group& group : used) {
     const Drop why = group.frames == Frames::plain && !offload_.none()
                          ? give_plain(data, from, group, now)
                          : give(data, from, group, now);

@@ -50,6 +50,10 @@ class EthernetBus {
   Sent send(Bus& data, PortId from, PortNumber number, std::span<const std::byte> message,
             Instant now);
 
+  // The frame in a message of that port.
+  [[nodiscard]] std::span<const std::byte> frame_of(PortNumber port,
+                                                    std::span<const std::byte> message) const;
+  [[nodiscard]] Kind kind() const { return switch_ != nullptr ? Kind::learning_switch : Kind::hub; }
   [[nodiscard]] EthernetPolicy& policy() { return *policy_; }
   [[nodiscard]] const EthernetPolicy& policy() const { return *policy_; }
   // Null in a hub.

@@ -22,6 +22,8 @@ constexpr std::uint64_t kPagesOfSegments = 32;   // 16 of a writev, at each end 
 constexpr std::uint64_t kUsualPages = 256;       // 1 MiB a request, for an mtu of 917504
 constexpr std::uint64_t kFewDescriptors = 4096;  // a mapped flow needs two or three
 constexpr std::uint64_t kSysAdmin = std::uint64_t{1} << CAP_SYS_ADMIN;
+constexpr std::uint64_t kNetwork = std::uint64_t{1} << CAP_NET_ADMIN | std::uint64_t{1}
+                                                                           << CAP_NET_RAW;
 
 using Findings = std::vector<Finding>;
 
@@ -186,8 +188,14 @@ Finding privileges(const Facts& facts) {
   const bool admin = (daemon.capabilities & kSysAdmin) != 0;
   const std::string who = fmt::format("pid {}, uid {}, {}", daemon.pid, daemon.uid,
                                       admin ? "CAP_SYS_ADMIN" : "without CAP_SYS_ADMIN");
+  if (admin && (daemon.capabilities & kNetwork) == kNetwork) {
+    return {Verdict::good, "privileges", who + ", CAP_NET_ADMIN, CAP_NET_RAW", ""};
+  }
   if (admin) {
-    return {Verdict::good, "privileges", who, ""};
+    return {
+        Verdict::note, "privileges", who,
+        "without CAP_NET_ADMIN and CAP_NET_RAW no interface can be attached to a bus: leave them "
+        "to the daemon in the unit"};
   }
   return {Verdict::note, "privileges", who,
           "rootless: everything works but mapping through the mount, which needs a daemon started "

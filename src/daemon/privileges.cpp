@@ -14,7 +14,7 @@
 namespace flowfs::daemon {
 namespace {
 
-constexpr std::array<cap_value_t, 1> kKept{CAP_SYS_ADMIN};
+constexpr std::array<cap_value_t, 3> kKept{CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW};
 
 struct FreeCaps {
   void operator()(cap_t caps) const { cap_free(caps); }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "fs/attributes.hpp"
@@ -12,6 +13,8 @@ namespace {
 
 using registry::BusSettings;
 using registry::kUnlimited;
+
+constexpr std::size_t kMostPortName = 63;
 
 // An attribute that is a number.
 struct NumberSpec {
@@ -53,6 +56,31 @@ Status choose(T& field, std::string_view text, std::initializer_list<T> choices)
   return fail(EINVAL, "not one of the values it may have");
 }
 
+bool is_ethernet(const BusSettings& settings) {
+  return settings.policy != registry::BusPolicy::broadcast;
+}
+
+// A frame is shorter than a message may be, and a bus that becomes an Ethernet takes no longer one.
+Status choose_policy(BusSettings& settings, std::string_view text) {
+  using registry::BusPolicy;
+  const Status status =
+      choose(settings.policy, text,
+             {BusPolicy::broadcast, BusPolicy::ethernet_switch, BusPolicy::ethernet_hub});
+  if (is_ethernet(settings)) {
+    settings.mtu_bytes = std::min<std::uint64_t>(settings.mtu_bytes, bus::EthernetBus::kMostFrame);
+  }
+  return status;
+}
+
+// `NAME_drops N` for each reason.
+std::string format_drops(const bus::EthernetBus::Drops& drops) {
+  std::string text;
+  for (std::size_t why = 1; why < bus::kDrops; ++why) {
+    text += fmt::format("{} {}\n", bus::to_string(bus::Drop(why)), drops[why]);
+  }
+  return text;
+}
+
 std::string_view mode_of(registry::Rights rights) {
   if (rights.receive && rights.send) {
     return "rw";
@@ -74,7 +102,7 @@ std::string format_setting(const BusSettings& settings, std::uint8_t file) {
 
 Status set_setting(BusSettings& settings, std::uint8_t file, std::string_view text) {
   if (file == policy) {
-    return choose(settings.policy, text, {registry::BusPolicy::broadcast});
+    return choose_policy(settings, text);
   }
   if (file == delivery) {
     return choose(settings.delivery, text,
@@ -87,6 +115,9 @@ Status set_setting(BusSettings& settings, std::uint8_t file, std::string_view te
   const auto number = parse_number(text, spec->least, spec->most, spec->max_allowed);
   if (!number) {
     return std::unexpected(number.error());
+  }
+  if (file == mtu && is_ethernet(settings) && *number > bus::EthernetBus::kMostFrame) {
+    return fail(ERANGE, "longer than a frame may be");
   }
   settings.*spec->field = *number;
   return {};
@@ -107,17 +138,93 @@ std::string format_members(const Buses& buses, const registry::BusInfo& bus) {
   return text;
 }
 
-std::string format_bus_stats(const bus::PortCounts& totals, const registry::BusInfo& bus) {
-  return fmt::format(
+std::string format_bus_stats(const bus::PortCounts& totals, const registry::BusInfo& bus,
+                             const bus::EthernetBus* ethernet) {
+  std::string text = fmt::format(
       "sent {}\nbytes {}\ndelivered {}\ndropped {}\nlag {}\nmembers {}\nreaders {}\nwriters {}\n",
       totals.sent, totals.sent_bytes, totals.delivered, totals.dropped, totals.lag,
       bus.ports.size(), bus.readers, bus.writers);
+  if (ethernet != nullptr) {
+    text += format_drops(ethernet->drops());
+  }
+  if (ethernet != nullptr && ethernet->learning() != nullptr) {
+    text += fmt::format("stations {}\nmoves {}\n", ethernet->learning()->stations().size(),
+                        ethernet->learning()->stations().moves());
+  }
+  return text;
 }
 
-std::string format_port_stats(const bus::PortCounts& counts) {
-  return fmt::format(
+std::string format_port_stats(const bus::PortCounts& counts, const registry::Port& port,
+                              const bus::EthernetBus* ethernet) {
+  std::string text = fmt::format(
       "sent {}\nsent_bytes {}\ndelivered {}\ndelivered_bytes {}\ndropped {}\nlag {}\n", counts.sent,
       counts.sent_bytes, counts.delivered, counts.delivered_bytes, counts.dropped, counts.lag);
+  if (ethernet != nullptr) {
+    text += format_drops(ethernet->drops(port.number));
+    text += fmt::format("shut {}\n", ethernet->policy().is_shut(port.number) ? 1 : 0);
+  }
+  return text;
+}
+
+std::string format_macs(const bus::EthernetBus* ethernet) {
+  std::string text;
+  if (ethernet == nullptr || ethernet->learning() == nullptr) {
+    return text;
+  }
+  const Instant now = Clock::now();
+  for (const bus::MacTable::Station& station : ethernet->learning()->stations().stations(now)) {
+    text += fmt::format("{} {} {} {}\n", bus::to_string(station.address),
+                        std::to_underlying(station.vlan), std::to_underlying(station.port),
+                        std::chrono::duration_cast<Micros>(now - station.heard).count());
+  }
+  return text;
+}
+
+std::string format_attachment(const Attachment& attachment, const registry::Port* port) {
+  const Attachment::Counts& counts = attachment.counts();
+  return fmt::format(
+      "state {}\nport {}\nframes_in {}\nbytes_in {}\nframes_out {}\nbytes_out {}\nlost_in {}\n"
+      "lost_out {}\n",
+      to_string(attachment.state()), port != nullptr ? std::to_underlying(port->number) : 0,
+      counts.frames_in, counts.bytes_in, counts.frames_out, counts.bytes_out, counts.lost_in,
+      counts.lost_out);
+}
+
+Result<std::string> format_vlan(const LiveBus& live, const registry::Port& port) {
+  if (live.ethernet == nullptr) {
+    return fail(EOPNOTSUPP, "not an Ethernet bus");
+  }
+  return live.ethernet->policy().vlans(port.number)->text() + "\n";
+}
+
+Status set_vlan(LiveBus& live, const registry::Port& port, std::string_view text) {
+  if (live.ethernet == nullptr) {
+    return fail(EOPNOTSUPP, "not an Ethernet bus");
+  }
+  const auto vlans = bus::PortVlans::parse(trim(text));
+  if (!vlans) {
+    return std::unexpected(vlans.error());
+  }
+  live.ethernet->policy().set_vlans(port.number, *vlans);
+  return {};
+}
+
+std::string format_port_name(const LiveBus& live, const registry::Port& port) {
+  const auto found = live.names.find(port.id);
+  return found == live.names.end() ? "\n" : found->second + "\n";
+}
+
+Status set_port_name(LiveBus& live, const registry::Port& port, std::string_view text) {
+  const std::string_view name = trim(text);
+  const bool printable = std::ranges::all_of(name, [](char c) { return c > ' ' && c < '\x7f'; });
+  if (!printable) {
+    return fail(EINVAL, "name of a port");
+  }
+  if (name.size() > kMostPortName) {
+    return fail(ERANGE, "name of a port");
+  }
+  live.names[port.id] = name;
+  return {};
 }
 
 }  // namespace flowfs::fs

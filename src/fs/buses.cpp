@@ -2,20 +2,27 @@
 #include "fs/buses.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <new>
 #include <utility>
 
 #include "fs/bus_file.hpp"
+#include "registry/paths.hpp"
 
 namespace flowfs::fs {
 namespace {
+
+bool is_ethernet(registry::BusPolicy policy) { return policy != registry::BusPolicy::broadcast; }
 
 bus::Limits limits_of(const registry::BusSettings& settings) {
   bus::Limits limits{.lossless = settings.delivery == registry::Delivery::lossless,
                      .mtu_bytes = settings.mtu_bytes,
                      .depth_bytes = settings.depth_bytes,
                      .history = settings.history};
+  if (is_ethernet(settings.policy)) {
+    limits.mtu_bytes = bus::EthernetBus::kMostMessage;  // it compares frames with the mtu itself
+  }
   if (settings.evict_us != registry::kUnlimited) {
     limits.evict = Micros(static_cast<std::int64_t>(settings.evict_us));
   }
@@ -62,8 +69,10 @@ Result<registry::BusId> Buses::declare(std::string_view name, uid_t owner,
 
 Result<registry::BusId> Buses::made(Result<registry::BusId> id) {
   if (id) {
-    const bus::Limits limits = limits_of(registry_.find(*id)->settings);
-    live_.emplace(*id, std::make_unique<LiveBus>(*this, loop_, *id, limits));
+    const registry::BusSettings& settings = registry_.find(*id)->settings;
+    const auto made =
+        live_.emplace(*id, std::make_unique<LiveBus>(*this, loop_, *id, limits_of(settings)));
+    set_policy(*made.first->second, settings);
     publish();
   }
   return id;
@@ -99,9 +108,24 @@ Status Buses::set_settings(registry::BusId id, const registry::BusSettings& sett
     return status;
   }
   LiveBus& live = *find(id);
+  set_policy(live, settings);
   live.data.set_limits(limits_of(settings), Clock::now());
   settle(live);
   return {};
+}
+
+// Where it changes the bus has no members, and the old one knew about nobody.
+void Buses::set_policy(LiveBus& live, const registry::BusSettings& settings) {
+  if (!is_ethernet(settings.policy)) {
+    live.ethernet.reset();
+    return;
+  }
+  const bool hub = settings.policy == registry::BusPolicy::ethernet_hub;
+  const auto kind = hub ? bus::EthernetBus::Kind::hub : bus::EthernetBus::Kind::learning_switch;
+  if (live.ethernet == nullptr || live.ethernet->kind() != kind) {
+    live.ethernet = std::make_unique<bus::EthernetBus>(kind, settings.mtu_bytes);
+  }
+  live.ethernet->set_most_bytes(settings.mtu_bytes);
 }
 
 void Buses::open_bus(Request request, Node node, int flags, registry::BusId id) {
@@ -133,12 +157,34 @@ void Buses::open_events(Request request, Node node, int flags, registry::BusId i
   }
 }
 
+void Buses::open_pcap(Request request, Node node, int flags, registry::BusId id) {
+  auto kept = users_.charge(request.uid(), registry::Resource::bytes, PcapFile::kMostBytes);
+  auto descriptor = files_.reserve(request.uid());
+  if (!kept || !descriptor) {
+    replies_.error(request, (kept ? descriptor.error() : kept.error()).error);
+    return;
+  }
+  LiveBus& live = *find(id);
+  const auto type =
+      live.ethernet ? bus::PcapngWriter::LinkType::ethernet : bus::PcapngWriter::LinkType::messages;
+  File* const file = files_.add(std::make_unique<PcapFile>(live.captures, parking_, replies_, node,
+                                                           flags, type, std::move(*kept)),
+                                std::move(*descriptor));
+  if (!reply_open(request, file, OpenMode::stream)) {
+    files_.remove(file);
+  }
+}
+
 Result<bus::PortId> Buses::join(registry::BusId id, bus::Member& member, registry::Opener who,
-                                registry::Rights rights) {
+                                registry::Rights rights, bus::EthernetBus::Frames frames) {
   const auto port = registry_.join(id, who, rights, Clock::now());
   if (port) {
     const bus::PortNumber number = registry_.find_port(*port)->number;
-    find(id)->data.join(*port, number, member, {.receive = rights.receive, .send = rights.send});
+    LiveBus& live = *find(id);
+    if (live.ethernet) {
+      live.ethernet->join(number, frames);
+    }
+    live.data.join(*port, number, member, {.receive = rights.receive, .send = rights.send});
     publish();
   }
   return port;
@@ -148,6 +194,7 @@ void Buses::leave(bus::PortId port) {
   const registry::Port* state = registry_.find_port(port);
   if (state != nullptr) {
     LiveBus& live = *find(state->bus);
+    forget_port(*state);
     registry_.leave(port);
     live.data.leave(port, Clock::now());
     settle(live);
@@ -156,7 +203,16 @@ void Buses::leave(bus::PortId port) {
   }
 }
 
+void Buses::forget_port(const registry::Port& port) {
+  LiveBus& live = *find(port.bus);
+  live.names.erase(port.id);
+  if (live.ethernet) {
+    live.ethernet->leave(port.number);
+  }
+}
+
 void Buses::on_cut_off(bus::PortId port) {
+  forget_port(*registry_.find_port(port));
   registry_.leave(port, true);
   publish();
   on_port_gone(port);
@@ -171,7 +227,7 @@ int Buses::send(LiveBus& live, bus::PortId from, std::span<const std::byte> mess
   live.charged_bytes += cost;
   bus::SendOutcome outcome{};
   try {
-    outcome = live.data.send(from, message, Clock::now());
+    outcome = pass_on(live, from, message);
   } catch (const std::bad_alloc&) {
     settle(live);
     return ENOMEM;
@@ -186,6 +242,42 @@ int Buses::send(LiveBus& live, bus::PortId from, std::span<const std::byte> mess
       break;
   }
   return EMSGSIZE;
+}
+
+bus::SendOutcome Buses::pass_on(LiveBus& live, bus::PortId from,
+                                std::span<const std::byte> message) {
+  const bus::PortNumber number = registry_.find_port(from)->number;
+  bus::EthernetBus::Sent sent;
+  if (live.ethernet) {
+    sent = live.ethernet->send(live.data, from, number, message, Clock::now());
+  } else {
+    sent.outcome = live.data.send(from, message, Clock::now());
+  }
+  if (sent.outcome == bus::SendOutcome::ok && live.captures.wanted()) {
+    live.captures.add(number, live.ethernet ? live.ethernet->frame_of(number, message) : message);
+  }
+  if (sent.newly_shut) {
+    publish_here(live, registry::EventKind::bus_shut, registry_.find(live.id)->owner,
+                 fmt::format("port={} reason=loop", std::to_underlying(*sent.newly_shut)));
+  }
+  return sent.outcome;
+}
+
+void Buses::publish_link(LiveBus& live, bus::PortId port, uid_t uid, std::string_view name,
+                         std::string_view state) {
+  const registry::Port* const found = registry_.find_port(port);
+  publish_here(live, registry::EventKind::bus_link, uid,
+               fmt::format("port={} name={} state={}",
+                           found != nullptr ? std::to_underlying(found->number) : 0, name, state));
+}
+
+void Buses::publish_here(LiveBus& live, registry::EventKind kind, uid_t uid, std::string detail) {
+  registry::Event event;
+  event.kind = kind;
+  event.object = registry::path_of_bus(registry_.find(live.id)->name);
+  event.uid = uid;
+  event.detail = std::move(detail);
+  live.events.publish(event);
 }
 
 int Buses::send_parked(LiveBus& live, bus::PortId from, Parked& parked) {

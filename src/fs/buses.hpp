@@ -12,12 +12,16 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "bus/bus.hpp"
+#include "bus/ethernet_bus.hpp"
 #include "fs/event_log.hpp"
 #include "fs/file_table.hpp"
 #include "fs/parking.hpp"
+#include "fs/pcap_file.hpp"
 #include "registry/buses.hpp"
 
 namespace flowfs::fs {
@@ -33,6 +37,9 @@ struct LiveBus {
 
   registry::BusId id;
   bus::Bus data;
+  std::unique_ptr<bus::EthernetBus> ethernet;          // where that is its policy
+  std::unordered_map<bus::PortId, std::string> names;  // of ports that have one
+  Captures captures;
   EventLog events{kKeptEvents};
   std::uint64_t charged_bytes = 0;
   Loop::Timer timer;  // of who blocks it
@@ -57,11 +64,14 @@ class Buses {
   void open_bus(Request request, Node node, int flags, registry::BusId id);
   // Opens buses/BUS/events.
   void open_events(Request request, Node node, int flags, registry::BusId id);
+  // Opens buses/BUS/pcap.
+  void open_pcap(Request request, Node node, int flags, registry::BusId id);
 
   // A member that is no open file (a TAP, a VDE client) joins the same way: `member` outlives its
   // membership. Errors: those of registry::Buses::join.
   Result<bus::PortId> join(registry::BusId id, bus::Member& member, registry::Opener who,
-                           registry::Rights rights);
+                           registry::Rights rights,
+                           bus::EthernetBus::Frames frames = bus::EthernetBus::Frames::plain);
   void leave(bus::PortId port);
   // The errno, 0 or EAGAIN among them; what it costs to keep the message is charged.
   int send(LiveBus& live, bus::PortId from, std::span<const std::byte> message);
@@ -69,6 +79,9 @@ class Buses {
   int send_parked(LiveBus& live, bus::PortId from, Parked& parked);
   // After any call on the data of a bus: its account and its timer.
   void settle(LiveBus& live);
+  // An attached interface has another state.
+  void publish_link(LiveBus& live, bus::PortId port, uid_t uid, std::string_view name,
+                    std::string_view state);
   // `port` was cut off by its bus.
   void on_cut_off(bus::PortId port);
 
@@ -82,6 +95,10 @@ class Buses {
  private:
   friend struct LiveBus;
   Result<registry::BusId> made(Result<registry::BusId> id);
+  static void set_policy(LiveBus& live, const registry::BusSettings& settings);
+  bus::SendOutcome pass_on(LiveBus& live, bus::PortId from, std::span<const std::byte> message);
+  void publish_here(LiveBus& live, registry::EventKind kind, uid_t uid, std::string detail);
+  void forget_port(const registry::Port& port);
   void publish();
 
   Loop& loop_;

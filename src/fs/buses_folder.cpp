@@ -16,14 +16,18 @@ constexpr FileSpec kFiles[] = {
     {"mtu", FileType::attribute, 0644},     {"depth", FileType::attribute, 0644},
     {"history", FileType::attribute, 0644}, {"writers", FileType::attribute, 0644},
     {"ports", FileType::attribute, 0644},   {"evict", FileType::attribute, 0644},
-    {"events", FileType::stream, 0400},     {"members", FileType::attribute, 0444},
-    {"stats", FileType::attribute, 0444},   {"port", FileType::directory, 0555},
+    {"events", FileType::stream, 0400},     {"pcap", FileType::stream, 0400},
+    {"members", FileType::attribute, 0444}, {"stats", FileType::attribute, 0444},
+    {"port", FileType::directory, 0555},    {"macs", FileType::attribute, 0444},
+    {"tap", FileType::directory, 0755},     {"grab", FileType::directory, 0755},
 };
 
 // The files of buses/BUS/port/N, whose place in the table is Node::file.
 constexpr FileSpec kPortFiles[] = {
-    {"", FileType::directory, 0500},
+    {"", FileType::directory, 0555},
     {"stats", FileType::attribute, 0400},
+    {"name", FileType::attribute, 0644},
+    {"vlan", FileType::attribute, 0644},
 };
 
 registry::BusId id_of(Node node) { return registry::BusId{node.object}; }
@@ -48,10 +52,10 @@ mode_t bus_mode(mode_t mkdir_mode) {
   return mode;
 }
 
-// What a class that may do `rights` with `bus` may do with an attribute, or with `events`. Whoever
-// may manage may write an attribute, and everybody may read it; who may receive sees the events.
+// What a class that may do `rights` with `bus` may do with an attribute, or with a stream. Whoever
+// may manage may write an attribute, and everybody may read it; who may receive sees the streams.
 std::uint16_t derived_rights(std::uint8_t file, unsigned rights) {
-  if (file == events) {
+  if (file == events || file == pcap) {
     return rights & 4U;
   }
   return (rights & 1U) != 0 ? 6 : 4;
@@ -124,14 +128,18 @@ FileType BusesFolder::type(Node node) const {
 }
 
 bool BusesFolder::is_derived(Node node) const {
-  return node.kind == Kind::bus && node.file >= policy && node.file <= events;
+  return (node.kind == Kind::bus && node.file >= policy && node.file <= pcap) ||
+         (node.kind == Kind::port && node.file == port_vlan);
 }
 
 std::vector<Node> BusesFolder::derived_from(Node node) const {
   std::vector<Node> nodes;
   if (node.kind == Kind::bus && node.file == bus_file) {
-    for (std::uint8_t file = policy; file <= events; ++file) {
+    for (std::uint8_t file = policy; file <= pcap; ++file) {
       nodes.push_back(node_of(id_of(node), file));
+    }
+    for (const auto& [number, id] : buses_.registry().find(id_of(node))->ports) {
+      nodes.push_back({Kind::port, static_cast<std::uint64_t>(id), port_vlan});
     }
   }
   return nodes;
@@ -142,11 +150,11 @@ Meta BusesFolder::defaults(Node node) const {
     return {
         .mode = 01777, .acl = {}, .access = mounted_, .modified = changed_, .changed = changed_};
   }
-  if (node.kind == Kind::port) {
-    return port_meta(node);
-  }
   if (is_derived(node)) {
     return derived_meta(node);
+  }
+  if (node.kind == Kind::port) {
+    return port_meta(node);
   }
   const Birth& birth = births_.at(id_of(node));
   mode_t mode = kFiles[node.file].mode;
@@ -165,16 +173,20 @@ Meta BusesFolder::defaults(Node node) const {
 }
 
 Meta BusesFolder::derived_meta(Node node) const {
-  const Node origin = node_of(id_of(node), bus_file);
+  const bool of_port = node.kind == Kind::port;
+  const registry::BusId id =
+      of_port ? buses_.registry().find_port(port_of(node))->bus : id_of(node);
+  const Node origin = node_of(id, bus_file);
   const Meta* changed = metas_.find(origin);
   Meta meta = changed != nullptr ? *changed : defaults(origin);
   const mode_t from = meta.mode;
+  const std::uint8_t rule = of_port ? std::uint8_t{policy} : node.file;
   meta.mode = 0;
   for (const unsigned shift : {6U, 3U, 0U}) {
-    meta.mode |= static_cast<mode_t>(derived_rights(node.file, from >> shift & 7U)) << shift;
+    meta.mode |= static_cast<mode_t>(derived_rights(rule, from >> shift & 7U)) << shift;
   }
   for (AclEntry& entry : meta.acl) {
-    entry.perm = derived_rights(node.file, entry.perm);
+    entry.perm = derived_rights(rule, entry.perm);
   }
   return meta;
 }
@@ -243,23 +255,51 @@ std::optional<Entry> BusesFolder::child_from(Node parent, std::uint64_t cookie) 
 
 Result<std::string> BusesFolder::value(Node file, uid_t /*by*/) {
   if (file.kind == Kind::port) {
-    const registry::Port& port = *buses_.registry().find_port(port_of(file));
-    return format_port_stats(buses_.find(port.bus)->data.counts(port.id));
+    return port_value(file);
   }
   const registry::BusInfo& bus = *buses_.registry().find(id_of(file));
+  const LiveBus& live = *buses_.find(bus.id);
   switch (file.file) {
     case members:
       return format_members(buses_, bus);
     case stats:
-      return format_bus_stats(buses_.find(bus.id)->data.totals(), bus);
+      return format_bus_stats(live.data.totals(), bus, live.ethernet.get());
+    case macs:
+      return format_macs(live.ethernet.get());
     default:
       return format_setting(bus.settings, file.file) + "\n";
   }
 }
 
+Result<std::string> BusesFolder::port_value(Node file) {
+  const registry::Port& port = *buses_.registry().find_port(port_of(file));
+  const LiveBus& live = *buses_.find(port.bus);
+  switch (file.file) {
+    case port_name:
+      return format_port_name(live, port);
+    case port_vlan:
+      return format_vlan(live, port);
+    default:
+      return format_port_stats(live.data.counts(port.id), port, live.ethernet.get());
+  }
+}
+
+Status BusesFolder::set_port_value(Node file, std::string_view text) {
+  const registry::Port& port = *buses_.registry().find_port(port_of(file));
+  LiveBus& live = *buses_.find(port.bus);
+  switch (file.file) {
+    case port_name:
+      return set_port_name(live, port, text);
+    case port_vlan:
+      return set_vlan(live, port, text);
+    default:
+      return fail(EACCES, "not an attribute that can be set");
+  }
+}
+
 Status BusesFolder::set_value(Node file, std::string_view text) {
-  if (file.kind != Kind::bus) {
-    return fail(EACCES, "not an attribute that can be set");
+  if (file.kind == Kind::port) {
+    return set_port_value(file, text);
   }
   registry::BusSettings settings = buses_.registry().find(id_of(file))->settings;
   if (Status status = set_setting(settings, file.file, text); !status) {
@@ -271,6 +311,8 @@ Status BusesFolder::set_value(Node file, std::string_view text) {
 void BusesFolder::open(Request request, Node node, int flags) {
   if (node.file == events) {
     buses_.open_events(request, node, flags, id_of(node));
+  } else if (node.file == pcap) {
+    buses_.open_pcap(request, node, flags, id_of(node));
   } else {
     buses_.open_bus(request, node, flags, id_of(node));
   }

@@ -49,6 +49,8 @@ class BusesFolder : public Folder {
   // Of a node that derives from `bus`.
   [[nodiscard]] Meta derived_meta(Node node) const;
   [[nodiscard]] Meta port_meta(Node node) const;
+  [[nodiscard]] Result<std::string> port_value(Node file);
+  Status set_port_value(Node file, std::string_view text);
 
   Buses& buses_;
   MetaStore& metas_;

@@ -7,7 +7,7 @@
 //
 //   bit 63      an instance: one LOOKUP of a message file (see Instances); the rest is a counter
 //   bits 56-62  kind
-//   bits 8-55   object: NameId, FlowId, BusId, PortId, uid, or serial of a segment or a pool
+//   bits 8-55   object: NameId, FlowId, BusId, PortId, AttachmentId, uid, or serial of a segment or a pool
 //   bits 0-7    file within the object; 0 is the directory itself
 #pragma once
 
@@ -32,6 +32,7 @@ enum class Kind : std::uint8_t {
   buses,
   bus,
   port,  // a new object for each joining, whatever its number
+  attachment,
   security,  // names/NAME/security; the object is the name
 };
 inline constexpr std::uint8_t kLastKind = static_cast<std::uint8_t>(Kind::security);

@@ -53,18 +53,25 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       ends_(loop, registry, users, parking_, files_, events_, replies_),
       mapped_(loop, users, ends_, files_, replies_, backings_),
       buses_(loop, users, parking_, files_, events_, replies_),
+      attachments_(loop, buses_, files_),
       root_(events_, files_, parking_, replies_, std::move(texts)),
       names_(registry, users, ends_, replies_, metas_),
       flows_(registry, ends_, mapped_, replies_),
       users_(users, mapped_),
       pools_folder_(pools_, pool_filler_, ends_, files_, replies_),
       buses_folder_(buses_, metas_),
+      attachments_folder_(buses_, attachments_),
       request_bytes_(request_pages(registry::kLongestMessage) * kPageBytes) {
   pools_.on_gone = [this](PoolSerial serial) {
     metas_.erase_object(Kind::pool, std::to_underlying(serial));
   };
   buses_.on_port_gone = [this](bus::PortId id) {
     metas_.erase_object(Kind::port, static_cast<std::uint64_t>(id));
+  };
+  attachments_.on_gone = [this](AttachmentId id) {
+    const Node directory{Kind::attachment, std::to_underlying(id), 0};
+    metas_.erase_object(directory.kind, directory.object);
+    forget_attributes(directory);
   };
   ends_.on_end_gone = [this](registry::FlowId id, bool looked_up) {
     const Node directory{Kind::flow, static_cast<std::uint64_t>(id), 0};
@@ -108,6 +115,9 @@ void Tree::forget_attributes(Node node) {
 }
 
 Folder& Tree::folder(Node node) {
+  if (AttachmentsFolder::has(node)) {
+    return attachments_folder_;
+  }
   switch (node.kind) {
     case Kind::names:
     case Kind::name:
@@ -127,6 +137,7 @@ Folder& Tree::folder(Node node) {
     case Kind::buses:
     case Kind::bus:
     case Kind::port:
+    case Kind::attachment:
       return buses_folder_;
     case Kind::root:
       break;

@@ -11,6 +11,8 @@
 #include <string>
 #include <utility>
 
+#include "fs/attachments.hpp"
+#include "fs/attachments_folder.hpp"
 #include "fs/buses.hpp"
 #include "fs/buses_folder.hpp"
 #include "fs/ends.hpp"
@@ -122,12 +124,14 @@ class Tree {
   Ends ends_;
   MappedEnds mapped_;
   Buses buses_;
+  Attachments attachments_;
   RootFolder root_;
   NamesFolder names_;
   FlowsFolder flows_;
   UsersFolder users_;
   PoolsFolder pools_folder_;
   BusesFolder buses_folder_;
+  AttachmentsFolder attachments_folder_;
   MemoryOffer offer_;
   std::unique_ptr<MemorySocket> memory_socket_;  // where it is the way
   fuse_session* session_ = nullptr;

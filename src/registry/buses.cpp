@@ -9,7 +9,6 @@
 namespace flowfs::registry {
 namespace {
 
-std::string path_of_bus(std::string_view name) { return std::string("buses/").append(name); }
 
 std::string text_of(const Port& port) {
   const char* mode = port.rights.receive && port.rights.send ? "rw"
@@ -24,6 +23,10 @@ std::string_view to_string(BusPolicy policy) {
   switch (policy) {
     case BusPolicy::broadcast:
       return "broadcast";
+    case BusPolicy::ethernet_switch:
+      return "switch";
+    case BusPolicy::ethernet_hub:
+      return "hub";
   }
   return "unknown";
 }

@@ -35,7 +35,7 @@ enum class BusId : std::uint64_t {};  // a bus under buses/; never reused
 using bus::PortId;
 using bus::PortNumber;
 
-enum class BusPolicy : std::uint8_t { broadcast };
+enum class BusPolicy : std::uint8_t { broadcast, ethernet_switch, ethernet_hub };
 std::string_view to_string(BusPolicy policy);
 
 enum class Delivery : std::uint8_t { lossy, lossless };

@@ -20,6 +20,8 @@ inline std::string path_of_name(std::string_view name) {
 
 inline std::string text_of(FlowId flow) { return std::to_string(std::to_underlying(flow)); }
 
+inline std::string path_of_bus(std::string_view name) { return std::string("buses/").append(name); }
+
 inline std::string path_of_flow(FlowId flow) { return "flows/" + text_of(flow); }
 
 }  // namespace flowfs::registry

@@ -83,6 +83,10 @@ std::string_view to_string(EventKind kind) {
       return "join";
     case EventKind::bus_leave:
       return "leave";
+    case EventKind::bus_link:
+      return "link";
+    case EventKind::bus_shut:
+      return "shut";
   }
   return "unknown";
 }

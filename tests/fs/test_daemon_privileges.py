@@ -18,7 +18,7 @@ from sysc import raises_errno
 from wire import flow_id
 
 STRANGER = 61002
-SYS_ADMIN = "0000000000200000"
+KEPT = "0000000000203000"  # CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW
 NONE = "0000000000000000"
 CORE_PATTERN = "/proc/sys/kernel/core_pattern"
 
@@ -29,7 +29,7 @@ def status_of(task):
 
 
 # --- as root -------------------------------------------------------------------------------------
-def test_every_thread_has_one_capability_and_can_gain_none(fresh_daemon):
+def test_every_thread_has_three_capabilities_and_can_gain_none(fresh_daemon):
     server = fresh_daemon().start()
     wait_for(lambda: "ready" in server.log(), "ready")
     server.process.send_signal(signal.SIGHUP)  # which starts a thread
@@ -39,7 +39,7 @@ def test_every_thread_has_one_capability_and_can_gain_none(fresh_daemon):
     for task in os.listdir(tasks):
         status = status_of(f"{tasks}/{task}")
         assert {key: status[key] for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {
-            "CapInh": NONE, "CapPrm": SYS_ADMIN, "CapEff": SYS_ADMIN, "CapBnd": SYS_ADMIN, "CapAmb": NONE}
+            "CapInh": NONE, "CapPrm": KEPT, "CapEff": KEPT, "CapBnd": KEPT, "CapAmb": NONE}
         assert status["NoNewPrivs"] == "1"
         assert status["Uid"].split() == ["0"] * 4
     server.stop()
