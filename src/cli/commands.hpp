@@ -25,8 +25,11 @@ struct WatchOptions {
   std::vector<std::string> kinds;
   std::string object_glob;
   std::uint64_t count = 0;  // events to show before it ends; 0: for ever
+  bool ends = false;        // the stream may end, with its object
 };
 int run_watch(const Common& common, const WatchOptions& options);
+// The same for any stream of events.
+int follow_events(const Common& common, const std::string& path, const WatchOptions& options);
 
 struct TopOptions {
   double delay_s = 2;
@@ -35,6 +38,15 @@ struct TopOptions {
   bool batch = false;
 };
 int run_top(const Common& common, const TopOptions& options);
+
+enum class BusAction : std::uint8_t { list, members, watch, record, replay, link };
+struct BusOptions {
+  BusAction action = BusAction::list;
+  std::vector<std::string> words;  // buses and files, as the action wants them
+  std::uint64_t count = 0;         // messages or events before it ends; 0: for ever
+  double speed = 1;                // of a replay; 0: as fast as it goes
+};
+int run_bus(const Common& common, const BusOptions& options);
 
 struct PingOptions {
   std::string name;

@@ -26,6 +26,8 @@ std::string_view verb(Deed deed) {
       return "use the flow of";
     case Deed::identify:
       return "identify";
+    case Deed::bus:
+      return "use";
   }
   return "use";
 }
@@ -76,6 +78,14 @@ constexpr std::array kAdvice{
            "it is not open here; give it to flowctl as the shell has it: flowctl id 3 3<&3"},
     Advice{Deed::identify, ENOTTY, "it is open, but it is not an end of a flow"},
     Advice{Deed::identify, EINVAL, "it is open, but it is not an end of a flow"},
+    Advice{Deed::bus, ENOENT, "no such bus; `flowctl bus list` lists them"},
+    Advice{Deed::bus, EACCES,
+           "you may not receive or send there; who manages it can let you with chmod or setfacl on "
+           "its bus file"},
+    Advice{Deed::bus, EADDRNOTAVAIL, "it has as many members as its `ports` allows"},
+    Advice{Deed::bus, EDQUOT,
+           "you are at a limit; `usage` and `limits` in users/UID of the mount say which"},
+    Advice{Deed::bus, EMSGSIZE, "the message is longer than the mtu of the bus"},
 };
 
 }  // namespace

@@ -18,6 +18,7 @@ enum class Deed : std::uint8_t {
   remove_name,  // rmdir names/NAME
   transfer,     // read or write on a flow
   identify,     // FLOWFS_IOC_ID
+  bus,          // joining buses/BUS, reading or writing as its member
 };
 
 // "Permission denied (EACCES)".

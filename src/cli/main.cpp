@@ -23,6 +23,7 @@ struct Arguments {
   PerfOptions perf;
   ServeOptions serve;
   CertOptions cert;
+  BusOptions bus;
   std::string mode;
   bool echo = false;
   bool sink = false;
@@ -217,6 +218,25 @@ void add_cert(CLI::App& app, Arguments& arguments) {
   cert->add_flag("--force", options.replace, "Replace what is there");
 }
 
+void add_bus(CLI::App& app, Arguments& arguments) {
+  BusOptions& options = arguments.bus;
+  CLI::App* const bus =
+      add_command(app, arguments, "bus", "List, follow, record, replay and link buses");
+  const std::map<std::string, BusAction> actions{
+      {"list", BusAction::list},     {"members", BusAction::members}, {"watch", BusAction::watch},
+      {"record", BusAction::record}, {"replay", BusAction::replay},   {"link", BusAction::link}};
+  bus->add_option("ACTION", options.action, "list, members, watch, record, replay or link")
+      ->required()
+      ->transform(CLI::CheckedTransformer(actions));
+  bus->add_option("WORDS", options.words,
+                  "The bus; of record and replay a file, of link a bus too");
+  bus->add_option("-n,--count", options.count, "End after so many messages, or events")
+      ->type_name("N");
+  bus->add_option("--speed", options.speed, "How much faster replay is (1; 0: as fast as it goes)")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 1e6));
+}
+
 int run(int count, char** words) {
   Arguments arguments;
   CLI::App app("flowctl looks at and exercises a flowfs tree; see flowctl(1)", "flowctl");
@@ -242,6 +262,7 @@ int run(int count, char** words) {
   add_perf(app, arguments);
   add_watch(app, arguments);
   add_cert(app, arguments);
+  add_bus(app, arguments);
   try {
     app.parse(count, words);
   } catch (const CLI::ParseError& error) {
@@ -260,6 +281,9 @@ int run(int count, char** words) {
   }
   if (app.got_subcommand(doctor)) {
     return run_doctor(common);
+  }
+  if (app.got_subcommand("bus")) {
+    return run_bus(common, arguments.bus);
   }
   if (app.got_subcommand("top")) {
     return run_top(common, arguments.top);

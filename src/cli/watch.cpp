@@ -21,7 +21,10 @@ void show(const Common& common, const EventLine& event) {
 }  // namespace
 
 int run_watch(const Common& common, const WatchOptions& options) {
-  const std::string path = common.path("events");
+  return follow_events(common, common.path("events"), options);
+}
+
+int follow_events(const Common& common, const std::string& path, const WatchOptions& options) {
   const Result<Fd> events = open_file(path, O_RDONLY);
   if (!events) {
     return failed(Deed::read_tree, path, events.error().error);
@@ -34,6 +37,9 @@ int run_watch(const Common& common, const WatchOptions& options) {
     const ssize_t bytes = read(events->get(), buffer.data(), buffer.size());
     if (bytes < 0 && errno == EINTR) {
       continue;
+    }
+    if (bytes == 0 && options.ends) {
+      return kDone;
     }
     if (bytes <= 0) {
       return failed(Deed::read_tree, path, bytes == 0 ? ENOTCONN : errno);

@@ -12,7 +12,7 @@ from harness import binary
 from procs import sh
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMMANDS = ["status", "id", "doctor", "top", "serve", "ping", "perf", "watch", "cert"]
+COMMANDS = ["status", "id", "doctor", "top", "serve", "ping", "perf", "watch", "cert", "bus"]
 
 
 def source(*parts):
@@ -74,7 +74,7 @@ def test_options_before_a_command_are_in_the_page():
     assert described == shown - {"-h"}
 
 
-@pytest.mark.parametrize("page", ["flowctl.1", "flowfs.7"])
+@pytest.mark.parametrize("page", ["flowctl.1", "flowfs.7", "flowfs-ipn.7"])
 def test_manual_pages_are_sound(page):
     done = subprocess.run(["mandoc", "-Tlint", "-Wwarning", os.path.join(ROOT, "man", page)],
                           capture_output=True, text=True, check=False)
@@ -220,6 +220,12 @@ def test_completion_offers_names_of_the_mount(daemon, command):
     assert complete("flowctl", line, FLOWFS_MOUNT="/nowhere") == ["mail"]
     # What follows the colon, as readline replaces no more than that.
     assert complete("flowctl", f"flowctl {command} web:", FLOWFS_MOUNT=daemon.mount) == ["admin"]
+
+
+def test_completion_offers_buses_of_the_mount(daemon):
+    os.mkdir(daemon.path("buses", "radio"))
+    assert complete("flowctl", "flowctl bus members ra", FLOWFS_MOUNT=daemon.mount) == ["radio"]
+    assert complete("flowctl", "flowctl bus re", FLOWFS_MOUNT=daemon.mount) == ["record", "replay"]
 
 
 def test_completion_of_values():
