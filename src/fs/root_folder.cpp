@@ -20,11 +20,8 @@ struct SubFolder {
 };
 
 constexpr SubFolder kFolders[] = {
-    {"names", Kind::names},
-    {"flows", Kind::flows},
-    {"buses", Kind::buses},
-    {"users", Kind::users},
-    {"pools", Kind::pools},
+    {"names", Kind::names}, {"flows", Kind::flows}, {"buses", Kind::buses},
+    {"users", Kind::users}, {"pools", Kind::pools},
 };
 
 // At most 24 lines of 80 columns: it is read on a terminal.

@@ -93,6 +93,31 @@ def test_who_makes_all_buses_leaves_them_to_others(daemon):
     assert {daemon.usage(uid)["buses"] for uid in (ALICE, *MALLORIES)} == {"0"}
 
 
+def test_rmdir_racing_opens_gives_a_member_or_no_such_file(daemon):
+    path = daemon.path("buses", "racy")
+
+    def join_again_and_again():
+        found = set()
+        for _ in range(300):
+            result = outcome(os.open, os.path.join(path, "bus"), os.O_RDWR)
+            if isinstance(result, int):
+                os.write(result, b"here")
+                os.close(result)
+                result = "joined"
+            found.add(result)
+        return found
+    children = [Child(join_again_and_again) for _ in range(2)]
+    seen = set()
+    while not all(child.finished(0) for child in children):
+        seen.add(str(outcome(os.mkdir, path)))
+        seen.add(str(outcome(os.rmdir, path)))
+    for child in children:
+        assert child.result() <= {"joined", "ENOENT"}
+    assert seen <= {"None", "EEXIST", "EBUSY"}
+    outcome(os.mkdir, path)
+    wait_for(lambda: outcome(os.rmdir, path) is None, "the bus to be left")
+
+
 def test_modes_decide_as_on_tmpfs(open_bus):
     def look(path):
         """What each kind of open gives; what it opens is closed again."""
