@@ -9,7 +9,6 @@
 namespace flowfs::registry {
 namespace {
 
-
 std::string text_of(const Port& port) {
   const char* mode = port.rights.receive && port.rights.send ? "rw"
                      : port.rights.receive                   ? "r"
