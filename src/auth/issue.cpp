@@ -137,6 +137,21 @@ Result<Authority> read_authority(std::string_view certificate, std::string_view 
   return authority;
 }
 
+bool add_revoked(X509_CRL* list, X509* certificate, ASN1_TIME* since) {
+  RevokedPtr entry(X509_REVOKED_new());
+  if (entry == nullptr ||
+      X509_REVOKED_set_serialNumber(entry.get(), X509_get_serialNumber(certificate)) != 1 ||
+      X509_REVOKED_set_revocationDate(entry.get(), since) != 1) {
+    return false;
+  }
+  X509_REVOKED* const added = entry.release();
+  if (X509_CRL_add0_revoked(list, added) != 1) {
+    X509_REVOKED_free(added);
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<Issued> make_authority(std::string_view common_name, Validity validity) {
@@ -191,15 +206,11 @@ Result<std::string> revoke(std::string_view authority, std::string_view authorit
   }
   const TimePtr from = time_of(validity.from);
   const TimePtr until = time_of(validity.from + validity.days * kSecondsOfDay);
-  RevokedPtr entry(X509_REVOKED_new());
   const BioPtr text(BIO_new(BIO_s_mem()));
-  if (from == nullptr || until == nullptr || entry == nullptr || text == nullptr ||
-      X509_REVOKED_set_serialNumber(entry.get(), X509_get_serialNumber(revoked.get())) != 1 ||
-      X509_REVOKED_set_revocationDate(entry.get(), from.get()) != 1 ||
-      X509_CRL_add0_revoked(list.get(), entry.get()) != 1) {
+  if (from == nullptr || until == nullptr || text == nullptr ||
+      !add_revoked(list.get(), revoked.get(), from.get())) {
     return fail(EIO, "list of revoked certificates");
   }
-  static_cast<void>(entry.release());  // the list's now
   if (X509_CRL_set_version(list.get(), kCrlVersion2) != 1 ||
       X509_CRL_set_issuer_name(list.get(), X509_get_subject_name(signer->certificate.get())) != 1 ||
       X509_CRL_set1_lastUpdate(list.get(), from.get()) != 1 ||

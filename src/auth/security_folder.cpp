@@ -219,7 +219,7 @@ Result<std::shared_ptr<const Trust>> SecurityFolder::load_trust(Complaints& comp
     }
     return fail(ENOKEY, "security folder");
   }
-  const auto trust = std::make_shared<Trust>();
+  auto trust = std::make_shared<Trust>();
   bool good = true;
   for (const Kind& kind : kKinds) {
     const std::string path = path_ + '/' + kind.folder;
