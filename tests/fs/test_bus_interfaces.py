@@ -161,10 +161,19 @@ def test_a_grabbed_interface_goes_down_and_away_and_comes_back(switch, lab):
 
 def test_a_tap_that_is_deleted_is_made_again(switch, lab):
     name = Lab.name("t")
+    events = track(os.open(switch.file("events"), os.O_RDONLY | os.O_NONBLOCK))
     path = lab.attach(switch, "tap", name)
     sh(f"ip link del {name}")
-    wait_state(path, "away")
-    wait_state(path, "up")
+    lines = []
+
+    def told(state):
+        try:
+            lines.extend(os.read(events, 65536).decode().splitlines())
+        except BlockingIOError:
+            pass
+        return any(line.endswith(f"name={name} state={state}") for line in lines)
+    wait_for(lambda: told("away"), "away")
+    wait_for(lambda: told("up"), "up")
     sh(f"ip link show {name}")
     lab.detach(path)
     wait_for(lambda: sh(f"ip link show {name}", check=False).status != 0, "no interface")
