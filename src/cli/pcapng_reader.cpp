@@ -2,6 +2,7 @@
 #include "cli/pcapng_reader.hpp"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 namespace flowfs::cli {
@@ -47,8 +48,8 @@ std::uint64_t units_of(std::uint8_t resolution) {
 
 std::uint64_t to_ns(std::uint64_t time, std::uint64_t units_per_second) {
   const double rest = static_cast<double>(time % units_per_second) * static_cast<double>(kSecond);
-  return time / units_per_second * kSecond +
-         static_cast<std::uint64_t>(rest / static_cast<double>(units_per_second) + 0.5);
+  const auto ns = std::llround(rest / static_cast<double>(units_per_second));
+  return time / units_per_second * kSecond + static_cast<std::uint64_t>(ns);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ from harness import binary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.abspath(os.path.join(binary("../lib"), "libflowfs-ipn.so.0"))
-PRELUDE = "import os, select, signal\nfrom ipn_calls import *\nfrom sysc import raises_errno\nimport errno\n"
+PRELUDE = "import errno, os, select, signal\nfrom ipn_calls import *\n"
 
 
 def environment(daemon, **more):

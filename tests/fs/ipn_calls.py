@@ -2,7 +2,9 @@
 """Socket calls for a process that runs with libflowfs-ipn.so preloaded: the C functions themselves, as
 the socket module refuses families that it does not know. Errors are OSError."""
 
+import contextlib
 import ctypes
+import errno
 import os
 import socket as numbers
 import struct
@@ -32,6 +34,17 @@ def checked(result):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
+
+
+@contextlib.contextmanager
+def raises_errno(number):
+    """As that of sysc, without what takes long to import."""
+    try:
+        yield
+    except OSError as error:
+        assert error.errno == number, f"expected {errno.errorcode[number]}, got {error}"
+    else:
+        raise AssertionError(f"expected {errno.errorcode[number]}, got none")
 
 
 def socket(protocol=BROADCAST, kind=numbers.SOCK_RAW, family=AF_IPN):
