@@ -222,15 +222,15 @@ Status Trust::add(const Trust& other, Share share) {
   const ErrorMark mark;
   const STACK_OF(X509_OBJECT)* const objects = X509_STORE_get0_objects(other.store_.get());
   for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
-    const X509_OBJECT* const object = sk_X509_OBJECT_value(objects, i);
+    X509_OBJECT* const object = sk_X509_OBJECT_value(objects, i);
     X509* const authority = X509_OBJECT_get0_X509(object);  // null: it is a list
     if (authority != nullptr && share == Share::no_authorities) {
       continue;
     }
-    if ((authority != nullptr
-             ? X509_STORE_add_cert(store_.get(), authority)
-             : X509_STORE_add_crl(store_.get(), X509_OBJECT_get0_X509_CRL(
-                                                    const_cast<X509_OBJECT*>(object)))) != 1) {
+    const int added = authority != nullptr
+                          ? X509_STORE_add_cert(store_.get(), authority)
+                          : X509_STORE_add_crl(store_.get(), X509_OBJECT_get0_X509_CRL(object));
+    if (added != 1) {
       return fail(ENOMEM, "trust");
     }
   }

@@ -61,7 +61,7 @@ def bytes_of(daemon, uid):
     return int(daemon.usage(uid)["bytes"])
 
 
-# --- The folder ------------------------------------------------------------------------------------
+# --- The folder ---------------------------------------------------------------------------------
 def test_the_folder_is_its_owners_alone(name, security):
     assert stat.S_IMODE(os.stat(security("")).st_mode) == 0o700
     assert stat.S_ISDIR(os.stat(security("")).st_mode)
@@ -111,7 +111,7 @@ def test_modes_of_the_files_can_be_changed(name, security):
         as_user(ALICE, content, security("ca"))
 
 
-# --- The policy ------------------------------------------------------------------------------------
+# --- The policy ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("file, values", [
     ("authenticate", ["none", "server", "client", "mutual", "default"]),
     ("encrypt", ["off", "allow", "require", "default"])])
@@ -158,7 +158,7 @@ def test_a_flow_that_is_up_goes_on(name, security):
     close(client, server)
 
 
-# --- PEM -------------------------------------------------------------------------------------------
+# --- PEM ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("file", ["certificate", "ca", "crl"])
 def test_a_text_reads_back(security, pems, file):
     assert content(security(file)) == ""

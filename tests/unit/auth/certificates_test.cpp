@@ -232,6 +232,21 @@ TEST_F(CertificatesTest, takes_all_of_a_text_or_nothing) {
   EXPECT_EQ(verify("stolen.pem"), Verdict::ok);
 }
 
+TEST_F(CertificatesTest, joins_with_what_another_one_believes) {
+  Trust other;
+  ASSERT_TRUE(other.add_authorities(read("stranger.pem")));
+  ASSERT_TRUE(other.add_intermediates(read("middle.pem")));
+  ASSERT_TRUE(other.add_revocations(read("ca.crl")));
+  ASSERT_TRUE(trust_.add(other, Trust::Share::no_authorities));
+  EXPECT_EQ(trust_.authorities(), 1U);
+  EXPECT_EQ(verify("below.pem"), Verdict::ok);
+  EXPECT_EQ(verify("stolen.pem"), Verdict::revoked);
+  EXPECT_EQ(verify("foreign.pem"), Verdict::untrusted);
+  ASSERT_TRUE(trust_.add(other, Trust::Share::all));
+  EXPECT_EQ(trust_.authorities(), 2U);
+  EXPECT_EQ(verify("foreign.pem"), Verdict::ok);
+}
+
 TEST(Verdicts, have_words_and_an_errno_each) {
   std::set<std::string_view> names;
   std::set<std::string_view> words;
