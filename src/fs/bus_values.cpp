@@ -12,7 +12,6 @@ namespace flowfs::fs {
 namespace {
 
 using registry::BusSettings;
-using registry::kUnlimited;
 
 constexpr std::size_t kMostPortName = 63;
 
