@@ -44,6 +44,10 @@ void tell_of_restart(const Config& now, const Config& wanted, std::string_view m
     log::notice("daemon.passthrough changes at the next start now={} wanted={}", now.passthrough,
                 wanted.passthrough);
   }
+  if (wanted.security != now.security) {
+    log::notice("daemon.security changes at the next start now={} wanted={}", now.security,
+                wanted.security);
+  }
   if (wanted.group != now.group) {
     log::notice("daemon.group changes at the next start now={} wanted={}", now.group, wanted.group);
   }
@@ -200,7 +204,8 @@ fs::Options Daemon::server_options() const {
           .requests_per_second = plan_.config.requests_per_second,
           .direct = plan_.config.direct,
           .pools = plan_.config.pools,
-          .hot_ring_bytes = plan_.config.hot_ring_bytes};
+          .hot_ring_bytes = plan_.config.hot_ring_bytes,
+          .security = plan_.config.security};
 }
 
 void Daemon::proven(int status) {
@@ -277,6 +282,7 @@ void Daemon::apply(Config config) {
   config.pools.group = plan_.config.pools.group;
   config.hot_ring_bytes = plan_.config.hot_ring_bytes;
   config.passthrough = plan_.config.passthrough;
+  config.security = plan_.config.security;
   keep_longest_message(config, plan_.config.longest_message_bytes);
   plan_.config = std::move(config);
   log::set_level(plan_.log_level.value_or(plan_.config.log_level));

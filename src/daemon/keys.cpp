@@ -43,11 +43,12 @@ constexpr NumberRule limit(std::uint64_t& (*field)(const Scope&), std::uint64_t 
   return {.field = field, .least = 0, .most = most, .max_allowed = true};
 }
 
-bool set_mount(const Scope& scope, std::string_view text) {
+template <std::string Config::* field>
+bool set_path(const Scope& scope, std::string_view text) {
   if (!text.starts_with('/') || text.size() > kLongestPath || text.find('\0') != text.npos) {
     return false;
   }
-  scope.config->mount = text;
+  scope.config->*field = text;
   return true;
 }
 
@@ -204,7 +205,8 @@ constexpr std::string_view kModes = R"("0000" to "0777", octal)";
 
 // In the order in which they are read where the order matters: `user` before `group`.
 const std::array kKeys{
-    Key{Section::daemon, "mount", TextRule{set_mount, show_nothing, "an absolute path"}},
+    Key{Section::daemon, "mount",
+        TextRule{set_path<&Config::mount>, show_nothing, "an absolute path"}},
     Key{Section::daemon, "log_level",
         TextRule{[](const Scope& scope, std::string_view text) {
                    return log::parse_level(text, scope.config->log_level);
@@ -227,6 +229,9 @@ const std::array kKeys{
         FlagRule{[](const Scope& scope) -> bool& { return scope.config->direct; }}},
     Key{Section::daemon, "passthrough",
         FlagRule{[](const Scope& scope) -> bool& { return scope.config->passthrough; }}},
+    Key{Section::daemon, "security",
+        TextRule{set_path<&Config::security>,
+                 [](const Scope& scope) { return scope.config->security; }, "an absolute path"}},
 
     Key{Section::pools, "shared",
         TextRule{set_sizes<&fs::PoolOptions::shared>, show_sizes<&fs::PoolOptions::shared>,

@@ -65,13 +65,14 @@ void Flow::on_mapped_peer_activity(flow::Channel& /*which*/) {
 MessageFile::~MessageFile() { ends_.closed(*this); }
 
 Ends::Ends(Loop& loop, registry::Registry& registry, registry::Users& users, Parking& parking,
-           FileTable& files, EventLog& events, Replies& replies)
+           FileTable& files, EventLog& events, Replies& replies, Handshakes& handshakes)
     : registry_(registry),
       users_(users),
       parking_(parking),
       files_(files),
       events_(events),
       replies_(replies),
+      handshakes_(handshakes),
       timer_(loop.timer([this] {
         registry_.tick(Clock::now());
         drain_effects();
@@ -95,16 +96,71 @@ End* Ends::peer_of(const End& end) {
   return end.flow ? find(end.flow->ends[index(flow::other(end.side))]) : nullptr;
 }
 
-void Ends::open_end(Request request, Node node, int flags, registry::NameId name, flow::Side side) {
+void Ends::open_end(Request request, Node node, int flags, registry::NameId name, flow::Side side,
+                    const GivenSecurity& given) {
+  // First: an open that fails after it was paired would cost the other end its flow.
+  auto descriptor = files_.reserve(request.uid());
+  if (!descriptor) {
+    replies_.error(request, descriptor.error().error);
+  } else if (side == flow::Side::client && handshakes_.wanted(given, Clock::now())) {
+    ask(request, node, flags, name, given, std::move(*descriptor));
+  } else {
+    join(request, node, flags, name, side, std::move(*descriptor), nullptr);
+  }
+}
+
+void Ends::ask(Request request, Node node, int flags, registry::NameId name,
+               const GivenSecurity& given, registry::Charge descriptor) {
+  const registry::Name* const found = registry_.find_name(name);
+  const std::uint64_t serial = ++last_asking_;
+  if (found == nullptr) {
+    replies_.error(request, ENOENT);
+    return;
+  }
+  auto made = std::make_unique<Asking>(parking_, [this, serial] { asking_.erase(serial); });
+  made->name = name;
+  made->text = found->name;
+  Asking& asking = *asking_.emplace(serial, std::move(made)).first->second;
+  if (!handshakes_.try_run(asking.text, given, request.uid(), [this, serial](Admission admission) {
+        answered(serial, std::move(admission));
+      })) {
+    asking_.erase(serial);
+    replies_.error(request, EAGAIN);
+  } else if (!parking_.park(asking.opening, {.request = request,
+                                             .node = node,
+                                             .flags = flags,
+                                             .descriptor = std::move(descriptor)})) {
+    asking_.erase(serial);
+  }
+}
+
+void Ends::answered(std::uint64_t serial, Admission admission) {
+  const auto it = asking_.find(serial);
+  if (it == asking_.end()) {
+    return;  // interrupted meanwhile
+  }
+  const std::unique_ptr<Asking> asking = std::move(it->second);
+  asking_.erase(it);
+  Parked parked = asking->opening.take_front();
+  const registry::Name* const name = registry_.find_name(asking->name);
+  if (name == nullptr || name->name != asking->text) {
+    replies_.error(parked.request, ENOENT);  // what was asked for is not there any more
+    return;
+  }
+  if (admission.error != 0) {
+    ++registry_.stats(name->id).refused;
+    replies_.error(parked.request, admission.error);
+    return;
+  }
+  join(parked.request, parked.node, parked.flags, name->id, flow::Side::client,
+       std::move(parked.descriptor), std::make_unique<const Admission>(std::move(admission)));
+}
+
+void Ends::join(Request request, Node node, int flags, registry::NameId name, flow::Side side,
+                registry::Charge descriptor, std::unique_ptr<const Admission> admission) {
   const auto who = request.opener();
   const bool nonblock = (flags & O_NONBLOCK) != 0;
   const Instant now = Clock::now();
-  // First: an open that fails after it was paired would cost the other end its flow.
-  auto descriptor = files_.reserve(who.uid);
-  if (!descriptor) {
-    replies_.error(request, descriptor.error().error);
-    return;
-  }
   const auto id = side == flow::Side::client
                       ? registry_.open_dial(name, who, rights_of(flags), nonblock, now)
                       : registry_.open_accept(name, who, rights_of(flags), now);
@@ -120,18 +176,19 @@ void Ends::open_end(Request request, Node node, int flags, registry::NameId name
   End& end = *ends_.emplace(*id, std::move(made)).first->second;
   most_ends_ = std::max(most_ends_, ends_.size());
   end.opener = who;
+  end.admission = std::move(admission);
   end.born = wall_clock_now();
 
   const registry::End* state = registry_.find_end(*id);
   if (state->state == registry::FlowState::allocated) {
     connect(end, state->peer);
-    finish_open(end, request, node, flags, std::move(*descriptor));
+    finish_open(end, request, node, flags, std::move(descriptor));
   } else if (nonblock) {
-    finish_open(end, request, node, flags, std::move(*descriptor));
+    finish_open(end, request, node, flags, std::move(descriptor));
   } else if (!parking_.park(end.opening, {.request = request,
                                           .node = node,
                                           .flags = flags,
-                                          .descriptor = std::move(*descriptor)})) {
+                                          .descriptor = std::move(descriptor)})) {
     release(*id);
   }
   drain_effects();
@@ -185,6 +242,9 @@ void Ends::connect(End& end, registry::FlowId peer_id) {
       flow->channel.shutdown_read(joined.side);
     }
     joined.flow = flow;
+    if (joined.admission != nullptr) {
+      flow->admission = std::move(joined.admission);
+    }
   }
 }
 
@@ -356,6 +416,10 @@ Status Ends::close(registry::FlowId id) {
 }
 
 void Ends::abort_all(int error) {
+  // Out of the map first, from which each takes itself when it ends.
+  for (const auto& [serial, asking] : std::exchange(asking_, {})) {
+    asking->opening.fail_all(error);
+  }
   for (const registry::FlowId id : registry_.ends()) {
     if (End* end = find(id); end != nullptr) {
       end->readers.fail_all(error);

@@ -11,13 +11,16 @@
 //   3. The bytes that a channel holds for a side are charged to the uid of that side.
 #pragma once
 
+#include <cstdint>
 #include <ctime>
 #include <memory>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "flow/channel.hpp"
 #include "fs/file_table.hpp"
+#include "fs/handshakes.hpp"
 #include "fs/message_rules.hpp"
 #include "fs/parking.hpp"
 #include "fs/pool_lanes.hpp"
@@ -47,6 +50,7 @@ struct Flow : flow::Listener, std::enable_shared_from_this<Flow> {
   bool direct = true;                                              // whether its ends may be mapped
   registry::FlowId ends[2]{registry::kNoFlow, registry::kNoFlow};  // by Side
   registry::Opener openers[2];
+  std::unique_ptr<const Admission> admission;     // null where no handshake was asked for
   std::uint64_t charged_bytes[2]{};               // of what each side sent
   std::unique_ptr<SegmentNode> segment_nodes[2];  // of each side's segment, once it was looked up
   registry::Charge segment_charge;
@@ -67,14 +71,25 @@ struct End {
   flow::Side side;
   registry::Opener opener;
   timespec born{};
-  std::shared_ptr<Flow> flow;  // null while pending
-  Waits opening;               // the open that made it, while it waits
+  std::shared_ptr<Flow> flow;                  // null while pending
+  std::unique_ptr<const Admission> admission;  // of a client that is pending
+  Waits opening;                               // the open that made it, while it waits
   Waits readers;
   Waits writers;
   std::vector<MessageFile*> files;
   bool wants_room = false;  // a writer or poller found the channel full
   bool wants_data = false;  // a poller found nothing to read
   bool looked_up = false;   // the kernel may have cached its directory
+};
+
+// A dial whose handshake is under way. There is no end of it yet.
+struct Asking {
+  Asking(Parking& parking, std::function<void()> on_open_cancelled)
+      : opening(parking, std::move(on_open_cancelled)) {}
+
+  registry::NameId name{};
+  std::string text;  // of the name, when it was dialled
+  Waits opening;
 };
 
 // An open message file: `accept` or `dial` (its owner), or `data`.
@@ -104,11 +119,12 @@ class MessageFile : public File {
 class Ends {
  public:
   Ends(Loop& loop, registry::Registry& registry, registry::Users& users, Parking& parking,
-       FileTable& files, EventLog& events, Replies& replies);
+       FileTable& files, EventLog& events, Replies& replies, Handshakes& handshakes);
   ~Ends();
 
-  // Opens names/NAME/dial or accept: answers, or parks.
-  void open_end(Request request, Node node, int flags, registry::NameId name, flow::Side side);
+  // Opens names/NAME/dial or accept: answers, or parks. `given`: what is set for the name.
+  void open_end(Request request, Node node, int flags, registry::NameId name, flow::Side side,
+                const GivenSecurity& given);
   // Opens flows/ID/data.
   void open_data(Request request, Node node, int flags, registry::FlowId id);
 
@@ -141,6 +157,13 @@ class Ends {
   unsigned ready(MessageFile& file);
   void closed(MessageFile& file);
 
+  // Runs the handshake first, and joins when it has let the dial through.
+  void ask(Request request, Node node, int flags, registry::NameId name, const GivenSecurity& given,
+           registry::Charge descriptor);
+  void answered(std::uint64_t serial, Admission admission);
+  // Makes the end, and pairs it or waits.
+  void join(Request request, Node node, int flags, registry::NameId name, flow::Side side,
+            registry::Charge descriptor, std::unique_ptr<const Admission> admission);
   // The end may be gone afterwards, where its opener is.
   void finish_open(End& end, Request request, Node node, int flags, registry::Charge descriptor);
   void connect(End& end, registry::FlowId peer_id);
@@ -171,7 +194,10 @@ class Ends {
   FileTable& files_;
   EventLog& events_;
   Replies& replies_;
+  Handshakes& handshakes_;
   Loop::Timer timer_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Asking>> asking_;
+  std::uint64_t last_asking_ = 0;
   std::unordered_map<registry::FlowId, std::unique_ptr<End>> ends_;
   std::size_t most_ends_ = 0;  // since there were none
 };

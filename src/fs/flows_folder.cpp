@@ -22,6 +22,17 @@ constexpr FileSpec kFiles[] = {
 
 registry::FlowId id_of(Node node) { return registry::FlowId{node.object}; }
 
+// The subject of a certificate that was checked, or none.
+std::string_view certificate_of_peer(const End& end) {
+  const Admission* const admission = end.flow->admission.get();
+  if (admission == nullptr) {
+    return "none";
+  }
+  const std::string& subject =
+      end.side == flow::Side::client ? admission->server : admission->client;
+  return subject.empty() ? "none" : std::string_view(subject);
+}
+
 // Of an end that waits, only the name it waits at.
 std::string format_peer(const End& end, const registry::Registry& registry) {
   if (!end.flow) {
@@ -31,10 +42,10 @@ std::string format_peer(const End& end, const registry::Registry& registry) {
   const auto other = static_cast<std::size_t>(flow::other(end.side));
   const registry::Opener& opener = end.flow->openers[other];
   const registry::Name* name = registry.find_name(end.flow->name);
-  return fmt::format("uid {}\ngid {}\npid {}\nflow {}\nname {}\ncertificate none\nlayer local\n",
+  return fmt::format("uid {}\ngid {}\npid {}\nflow {}\nname {}\ncertificate {}\nlayer local\n",
                      opener.uid, opener.gid, opener.pid,
                      static_cast<std::uint64_t>(end.flow->ends[other]),
-                     name != nullptr ? name->name : "");
+                     name != nullptr ? name->name : "", certificate_of_peer(end));
 }
 
 // What the daemon has done for this end, and what the programs that mapped either end say. What a

@@ -167,6 +167,10 @@ std::string format_metrics(const Tree& tree, const registry::Registry& registry,
               tree.events_published());
   text.single("flowfs_memory_connections", "Connections to the socket beside the mount.",
               Type::gauge, tree.memory_connections());
+  text.single("flowfs_handshakes_admitted_total", "Dials that were let through.", Type::counter,
+              tree.handshakes().admitted());
+  text.single("flowfs_handshakes_refused_total", "Dials that the policy of their name refused.",
+              Type::counter, tree.handshakes().refused());
   add_requests(text, tree.counters());
   add_names(text, registry);
   add_buses(text, tree.buses());

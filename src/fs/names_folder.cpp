@@ -139,11 +139,10 @@ Result<std::string> security_value(const NameSecurity& what, Node file) {
 }  // namespace
 
 NamesFolder::NamesFolder(registry::Registry& registry, registry::Users& users, Ends& ends,
-                         Replies& replies, MetaStore& metas)
+                         MetaStore& metas)
     : registry_(registry),
       users_(users),
       ends_(ends),
-      replies_(replies),
       metas_(metas),
       mounted_(wall_clock_now()),
       changed_(mounted_) {}
@@ -344,12 +343,9 @@ std::size_t NamesFolder::longest_value(Node file) const {
 
 void NamesFolder::open(Request request, Node node, int flags) {
   const NameSecurity* const found = find_security(id_of(node));
-  if (node.file == dial && found != nullptr && found->given().asks()) {
-    replies_.error(request, ENOKEY);
-    return;
-  }
   const auto side = node.file == dial ? flow::Side::client : flow::Side::server;
-  ends_.open_end(request, node, flags, id_of(node), side);
+  ends_.open_end(request, node, flags, id_of(node), side,
+                 found != nullptr ? found->given() : GivenSecurity{});
 }
 
 Result<Node> NamesFolder::make_directory(Node parent, std::string_view name, mode_t mode,

@@ -15,8 +15,7 @@ namespace flowfs::fs {
 
 class NamesFolder : public Folder {
  public:
-  NamesFolder(registry::Registry& registry, registry::Users& users, Ends& ends, Replies& replies,
-              MetaStore& metas);
+  NamesFolder(registry::Registry& registry, registry::Users& users, Ends& ends, MetaStore& metas);
 
   // A [[name]] of the configuration: makes it, or gives it its new settings where the declaration
   // has changed since. A name that a user made stays as it is. Errors: those of
@@ -61,7 +60,6 @@ class NamesFolder : public Folder {
   registry::Registry& registry_;
   registry::Users& users_;
   Ends& ends_;
-  Replies& replies_;
   MetaStore& metas_;
   registry::NameSettings defaults_;
   std::uint64_t longest_message_ = registry::kLongestMessage;

@@ -32,6 +32,7 @@ class Server::Impl {
     passthrough_wanted_ = options.passthrough_wanted;
     direct_ = options.direct;
     tree_.set_hot_ring(options.hot_ring_bytes);
+    tree_.set_security(options.security);
     tree_.set_direct(options.direct);
     tree_.set_pools(options.pools);
     tree_.set_longest_message(options.longest_message_bytes);

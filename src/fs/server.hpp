@@ -58,6 +58,7 @@ struct Options {
   bool direct = true;  // ends may be mapped; else everything goes through the daemon
   PoolOptions pools;
   std::size_t hot_ring_bytes = 28672;  // of each new segment; 4 KiB less than a multiple of 4 KiB
+  std::string security = "/etc/flowfs/security";  // the administrator's (security_folder.hpp)
 };
 
 // Pages of the kernel's requests (fs.fuse.max_pages_limit) that messages of this length take. Each

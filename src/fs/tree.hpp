@@ -19,6 +19,7 @@
 #include "fs/event_log.hpp"
 #include "fs/file_table.hpp"
 #include "fs/flows_folder.hpp"
+#include "fs/handshakes.hpp"
 #include "fs/lock_requests.hpp"
 #include "fs/mapped_ends.hpp"
 #include "fs/memory_socket.hpp"
@@ -70,6 +71,7 @@ class Tree {
   bool take_init() { return std::exchange(answering_init_, false); }
   void set_hot_ring(std::size_t bytes) { mapped_.set_hot_ring(bytes); }
   void set_direct(bool direct) { mapped_.set_direct(direct); }
+  void set_security(const std::string& folder) { handshakes_.configure(folder); }
   void set_pools(const PoolOptions& options) { pools_.configure(options); }
   [[nodiscard]] bool passthrough() const { return passthrough_; }
 
@@ -80,6 +82,7 @@ class Tree {
   [[nodiscard]] std::size_t memory_connections() const {
     return memory_socket_ ? memory_socket_->connections() : 0;
   }
+  [[nodiscard]] const Handshakes& handshakes() const { return handshakes_; }
   [[nodiscard]] const Pools& pools() const { return pools_; }
   [[nodiscard]] const Buses& buses() const { return buses_; }
   [[nodiscard]] std::uint64_t events_published() const { return events_.published(); }
@@ -121,6 +124,7 @@ class Tree {
   Backings backings_;
   Pools pools_;  // before the flows, which use it
   PoolFiller pool_filler_;
+  Handshakes handshakes_;  // before the ends, which ask it
   Ends ends_;
   MappedEnds mapped_;
   Buses buses_;

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fs/handshakes.hpp"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <ctime>
+#include <utility>
+
+#include "base/log.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+constexpr std::size_t kMostWaiting = 1'024;
+constexpr double kRate = 500;  // handshakes a second of one uid
+constexpr std::chrono::seconds kTellAgain{1};
+
+// The time of headers: that of this machine's clock when the daemon started, and what has passed
+// since. Both sides are here, so it does not matter that it may be set in between.
+class HeaderClock {
+ public:
+  [[nodiscard]] auth::Time now() const {
+    const Instant steady = Clock::now();
+    const auto passed = std::chrono::duration_cast<std::chrono::nanoseconds>(steady - began_);
+    return {.header_ns = began_ns_ + static_cast<std::uint64_t>(passed.count()),
+            .calendar = std::time(nullptr),
+            .steady = steady};
+  }
+
+ private:
+  Instant began_ = Clock::now();
+  std::uint64_t began_ns_ = wall_clock_us() * 1'000;
+};
+
+Admission refused_by(const auth::Refused& refused, const char* side) {
+  return {.error = refused.error(), .reason = fmt::format("{} ({})", refused.words(), side)};
+}
+
+bool asks(const auth::Policy& policy) {
+  return policy.authenticate != auth::Authenticate::none ||
+         policy.encrypt == auth::Encrypt::require || policy.require_pq;
+}
+
+}  // namespace
+
+// Used by one job at a time, on the worker.
+struct Handshakes::State {
+  explicit State(std::string path)
+      : folder(std::move(path), [](const auth::Complaint& complaint) {
+          log::warning("cannot use a file of the security folder path={} why=\"{}\"",
+                       complaint.path, complaint.why);
+        }) {}
+
+  Admission run(const std::string& name, const GivenSecurity& given, uid_t uid);
+  Admission shake_hands(auth::Party client, auth::Party server, uid_t uid);
+  [[nodiscard]] bool folder_is_there() const { return ::access(folder.path().c_str(), F_OK) == 0; }
+
+  auth::SecurityFolder folder;
+  HeaderClock clock;
+  auth::Responder responder{{.rate = kRate}, clock.now()};
+};
+
+Admission Handshakes::State::run(const std::string& name, const GivenSecurity& given, uid_t uid) {
+  const auto security = security_of(folder, name, given, Clock::now());
+  if (!security) {
+    return {.error = security.error().error,
+            .reason = fmt::format("what is configured for the name cannot be used: {}",
+                                  security.error().message())};
+  }
+  if (!asks(security->server.policy) && !asks(security->client.policy)) {
+    return {};
+  }
+  auth::Party server{.name = name,
+                     .policy = security->server.policy,
+                     .credential = security->server.credential.get(),
+                     .trust = security->server.trust.get()};
+  auth::Party client{.name = name,
+                     .policy = security->client.policy,
+                     .credential = security->client.credential.get(),
+                     .trust = security->client.trust.get()};
+  return shake_hands(std::move(client), std::move(server), uid);
+}
+
+Admission Handshakes::State::shake_hands(auth::Party client, auth::Party server, uid_t uid) {
+  for (auth::Policy* const policy : {&client.policy, &server.policy}) {
+    if (policy->encrypt == auth::Encrypt::require || policy->require_pq) {
+      return {.error = ENOKEY,
+              .reason = "encryption is required, and local flows cannot be encrypted"};
+    }
+    policy->encrypt = auth::Encrypt::off;
+  }
+  const auto initiator = auth::Initiator::start(std::move(client), clock.now());
+  if (!initiator) {
+    return refused_by(initiator.error(), "the client's side");
+  }
+  const auto answered = responder.answer(initiator->request(), server, uid, clock.now());
+  if (!answered) {
+    return refused_by(answered.error(), "the server, of the client");
+  }
+  const auto session = initiator->finish(answered->bytes, clock.now());
+  if (!session) {
+    return refused_by(session.error(), "the client, of the server");
+  }
+  return {.checked = true, .client = answered->session.subject, .server = session->subject};
+}
+
+void Handshakes::configure(std::string folder) {
+  state_ = std::make_shared<State>(std::move(folder));
+}
+
+bool Handshakes::try_run(std::string name, GivenSecurity given, uid_t uid, Done done) {
+  FLOWFS_CHECK(state_ != nullptr);
+  if (worker_ == nullptr) {
+    worker_ = std::make_unique<Workers>(loop_, "handshakes", 1, kMostWaiting);
+  }
+  struct Outcome {
+    Admission admission;
+    bool folder_is_there = true;
+  };
+  auto outcome = std::make_shared<Outcome>();
+  const auto job = [state = state_, outcome, name, given = std::move(given), uid] {
+    outcome->folder_is_there = state->folder_is_there();
+    if (outcome->folder_is_there || given.asks()) {
+      outcome->admission = state->run(name, given, uid);
+    }
+  };
+  return worker_->try_submit(job, [this, outcome, name, uid, done = std::move(done)] {
+    if (!outcome->folder_is_there) {
+      next_look_ = Clock::now() + auth::SecurityFolder::kLookAgain;
+    }
+    finish(name, uid, outcome->admission);
+    done(std::move(outcome->admission));
+  });
+}
+
+void Handshakes::finish(const std::string& name, uid_t uid, const Admission& admission) {
+  if (admission.error == 0) {
+    admitted_ += admission.checked ? 1 : 0;
+    return;
+  }
+  ++refused_;
+  std::string line =
+      fmt::format("refused a dial name={} uid={} why=\"{}\"", name, uid, admission.reason);
+  const Instant now = Clock::now();
+  if (line != told_ || now - told_at_ >= kTellAgain) {
+    log::notice("{}", line);
+    told_ = std::move(line);
+    told_at_ = now;
+  }
+}
+
+}  // namespace flowfs::fs

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The handshakes of local flows: whether a dial may go on to the name it wants, and who stands
+// behind the two ends then.
+//
+// Both sides of such a handshake are in this daemon, each with the certificate and the policy that
+// are configured for it (name_security.hpp). The programs have no part in it. It runs on a worker,
+// before the dial comes to the registry, so a server that waits never hears of one that is refused.
+//
+// Nothing encrypts the data of local flows yet, so where either side requires it a dial is refused
+// (ENOKEY); where both merely allow it the flow is plain, and says so.
+// Threads: the loop's.
+// Errors: an admission that is refused has the errno of auth::Refused, or EKEYREJECTED where what
+// the administrator wrote cannot be read; the reason is in the log, once a second for the same
+// name.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "auth/handshake.hpp"
+#include "auth/security_folder.hpp"
+#include "base/clock.hpp"
+#include "base/loop.hpp"
+#include "base/worker.hpp"
+#include "fs/name_security.hpp"
+
+namespace flowfs::fs {
+
+// What a handshake came to.
+struct Admission {
+  int error = 0;         // 0: the dial may go on
+  bool checked = false;  // there was a handshake: a policy asked for one
+  std::string reason = {};
+  std::string client = {};  // the subject of the certificate that was checked; empty: none was
+  std::string server = {};
+};
+
+class Handshakes {
+ public:
+  using Done = std::function<void(Admission)>;
+
+  explicit Handshakes(Loop& loop) : loop_(loop) {}
+
+  // Where the administrator's folder is. Once, before the first dial.
+  void configure(std::string folder);
+
+  // Whether a dial has to ask: not where nothing is given for the name and it was just seen that
+  // there is no such folder.
+  [[nodiscard]] bool wanted(const GivenSecurity& given, Instant now) const {
+    return given.asks() || now >= next_look_;
+  }
+  // False where too many wait. `done` runs later.
+  [[nodiscard]] bool try_run(std::string name, GivenSecurity given, uid_t uid, Done done);
+
+  [[nodiscard]] std::uint64_t admitted() const { return admitted_; }
+  [[nodiscard]] std::uint64_t refused() const { return refused_; }
+
+ private:
+  struct State;  // what the worker uses
+  void finish(const std::string& name, uid_t uid, const Admission& admission);
+
+  Loop& loop_;
+  std::shared_ptr<State> state_;
+  std::unique_ptr<Workers> worker_;  // one, made at the first handshake
+  Instant next_look_{};
+  std::uint64_t admitted_ = 0;
+  std::uint64_t refused_ = 0;
+  std::string told_;  // what the log said last
+  Instant told_at_{};
+};
+
+}  // namespace flowfs::fs
