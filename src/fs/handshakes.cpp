@@ -109,7 +109,7 @@ void Handshakes::configure(std::string folder) {
   state_ = std::make_shared<State>(std::move(folder));
 }
 
-bool Handshakes::try_run(std::string name, GivenSecurity given, uid_t uid, Done done) {
+bool Handshakes::try_run(const std::string& name, GivenSecurity given, uid_t uid, Done done) {
   FLOWFS_CHECK(state_ != nullptr);
   if (worker_ == nullptr) {
     worker_ = std::make_unique<Workers>(loop_, "handshakes", 1, kMostWaiting);

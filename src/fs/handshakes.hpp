@@ -54,7 +54,7 @@ class Handshakes {
     return given.asks() || now >= next_look_;
   }
   // False where too many wait. `done` runs later.
-  [[nodiscard]] bool try_run(std::string name, GivenSecurity given, uid_t uid, Done done);
+  [[nodiscard]] bool try_run(const std::string& name, GivenSecurity given, uid_t uid, Done done);
 
   [[nodiscard]] std::uint64_t admitted() const { return admitted_; }
   [[nodiscard]] std::uint64_t refused() const { return refused_; }
