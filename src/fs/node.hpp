@@ -7,8 +7,8 @@
 //
 //   bit 63      an instance: one LOOKUP of a message file (see Instances); the rest is a counter
 //   bits 56-62  kind
-//   bits 8-55   object: NameId, FlowId, BusId, PortId, AttachmentId, uid, or serial of a segment or a pool
-//   bits 0-7    file within the object; 0 is the directory itself
+//   bits 8-55   object: NameId, FlowId, BusId, PortId, AttachmentId, uid, or serial of a segment or
+//   a pool bits 0-7    file within the object; 0 is the directory itself
 #pragma once
 
 #include <cstdint>
