@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -119,16 +120,30 @@ std::uint64_t available_memory() {
   return std::min({left, left_of(RLIMIT_AS, kAllPages), left_of(RLIMIT_DATA, kDataPages)});
 }
 
-// Half of it for messages and segments; the rest for what the daemon keeps of each object: 2 KiB of
-// an end or a name, 1 KiB of an open file or a waiting request. (Measured: 0.9 KiB a name, 0.8
-// to 1.1 an end with its file, 0.3 an attribute file.)
+// Half of it for messages and segments; the rest for what the daemon keeps of each object: 4 KiB of
+// a bus, 2 KiB of an end, a name or a port, 1 KiB of an open file or a waiting request. (Measured:
+// 3.2 KiB a bus, 1.0 to 1.2 a port with its file, 0.9 a name, 0.8 to 1.1 an end with its file, 0.3
+// an attribute file.)
 bool fit_to_memory(registry::Users::Config& limits, std::uint64_t available) {
   constexpr std::uint64_t kKiB = 1024;
-  bool lowered = lower(limits, Resource::bytes, available / 2);
-  lowered = lower(limits, Resource::flows, available / 8 / (2 * kKiB)) || lowered;
-  lowered = lower(limits, Resource::names, available / 8 / (2 * kKiB)) || lowered;
-  lowered = lower(limits, Resource::descriptors, available / 8 / kKiB) || lowered;
-  return lower(limits, Resource::held, available / 8 / kKiB) || lowered;
+  const struct {
+    Resource resource;
+    std::uint64_t most;
+  } shares[] = {
+      {Resource::bytes, available / 2},
+      {Resource::flows, available / 8 / (2 * kKiB)},
+      {Resource::names, available / 16 / (2 * kKiB)},
+      {Resource::buses, available / 16 / (4 * kKiB)},
+      {Resource::ports, available / 16 / (2 * kKiB)},
+      {Resource::descriptors, available / 8 / kKiB},
+      {Resource::held, available / 16 / kKiB},
+  };
+  static_assert(std::size(shares) == registry::kResources);
+  bool lowered = false;
+  for (const auto& share : shares) {
+    lowered = lower(limits, share.resource, share.most) || lowered;
+  }
+  return lowered;
 }
 
 }  // namespace flowfs::daemon

@@ -80,7 +80,8 @@ def test_check_tells_every_problem_with_its_line(place):
     assert lines[0] == (f"{place.config}:3: limits.names: 'many' is not a number; "
                         'allowed: 0 to 1000000 or "max"')
     assert lines[1] == (f"{place.config}:5: daemon.volume: unknown key; "
-                        "allowed here: mount, log_level, group, hot_ring, longest_message, direct")
+                        "allowed here: mount, log_level, group, hot_ring, longest_message, direct, "
+                        "passthrough, security")
     assert lines[2].startswith(f"{place.config}:7: name.name: 'a b' is not allowed")
     assert lines[3].startswith(f"{place.config}:8: name.user: 'no-such-user' is not allowed")
     assert len(lines) == 4

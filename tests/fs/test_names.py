@@ -13,7 +13,8 @@ from sysc import raises_errno
 
 ALICE, BOB = 61001, 61002
 FILES = {"accept": 0o600, "dial": 0o600, "backlog": 0o644, "dial_timeout": 0o644,
-         "balance": 0o644, "mtu": 0o644, "depth": 0o644, "qos": 0o644, "stats": 0o444}
+         "balance": 0o644, "mtu": 0o644, "depth": 0o644, "qos": 0o644, "stats": 0o444,
+         "security": 0o700}
 
 
 def mode_of(path):
@@ -74,7 +75,9 @@ def test_statfs_answers(daemon):
 
 def test_mkdir_makes_the_name_with_all_its_files(daemon, name):
     assert modes_below(name.path) == FILES
-    assert all(stat.S_ISREG(os.stat(name.file(file)).st_mode) for file in FILES)
+    folders = {file for file in FILES if stat.S_ISDIR(os.stat(name.file(file)).st_mode)}
+    assert folders == {"security"}
+    assert all(stat.S_ISREG(os.stat(name.file(file)).st_mode) for file in FILES.keys() - folders)
 
 
 def test_a_name_belongs_to_whoever_made_it(daemon):
@@ -139,7 +142,7 @@ def test_256_characters_are_too_long(daemon):
 
 def test_looking_up_what_is_not_there_gives_enoent(daemon, name):
     for path in ("names/none", "names/.hidden", "names/two words", f"names/{name.name}/none",
-                 f"names/{name.name}/security", "flows/1", "flows/x", "flows/0", "users/4711", "none"):
+                 f"names/{name.name}/security/none", "flows/1", "flows/x", "flows/0", "users/4711", "none"):
         with raises_errno(errno.ENOENT):
             os.stat(daemon.path(path))
 
@@ -280,8 +283,10 @@ def test_root_may_remove_any_name(daemon):
 
 def test_unlink_of_a_file_of_a_name_is_refused(name):
     for file in FILES:
-        with raises_errno(errno.EPERM):
+        with raises_errno(errno.EISDIR if file == "security" else errno.EPERM):
             os.unlink(name.file(file))
+    with raises_errno(errno.EPERM):
+        os.rmdir(name.file("security"))
     assert modes_below(name.path) == FILES
 
 

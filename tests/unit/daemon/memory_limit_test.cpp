@@ -31,6 +31,8 @@ TEST(MemoryLimit, never_promises_more_than_there_is) {
   EXPECT_TRUE(fit_to_memory(limits, 12 * kMiB));
   EXPECT_EQ(total(limits, Resource::bytes), 6 * kMiB);
   EXPECT_EQ(total(limits, Resource::flows), 768U);
+  EXPECT_EQ(total(limits, Resource::buses), 192U);
+  EXPECT_EQ(total(limits, Resource::ports), 384U);
   EXPECT_EQ(total(limits, Resource::descriptors), 1536U);
   EXPECT_EQ(per_uid(limits, Resource::flows), 76U);
 }
