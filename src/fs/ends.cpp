@@ -119,11 +119,11 @@ void Ends::ask(Request request, Node node, int flags, registry::NameId name,
   }
   auto made = std::make_unique<Asking>(parking_, [this, serial] { asking_.erase(serial); });
   made->name = name;
+  made->uid = request.uid();
+  made->given = given;
   made->text = found->name;
   Asking& asking = *asking_.emplace(serial, std::move(made)).first->second;
-  if (!handshakes_.try_run(asking.text, given, request.uid(), [this, serial](Admission admission) {
-        answered(serial, std::move(admission));
-      })) {
+  if (!try_handshake(serial, asking)) {
     asking_.erase(serial);
     replies_.error(request, EAGAIN);
   } else if (!parking_.park(asking.opening, {.request = request,
@@ -134,16 +134,30 @@ void Ends::ask(Request request, Node node, int flags, registry::NameId name,
   }
 }
 
+// False where too many wait for theirs.
+bool Ends::try_handshake(std::uint64_t serial, const Asking& asking) {
+  return handshakes_.try_run(
+      asking.text, asking.given, asking.uid,
+      [this, serial](Admission admission) { answered(serial, std::move(admission)); });
+}
+
 void Ends::answered(std::uint64_t serial, Admission admission) {
   const auto it = asking_.find(serial);
   if (it == asking_.end()) {
     return;  // interrupted meanwhile
   }
+  const registry::Name* const name = registry_.find_name(it->second->name);
+  if (name != nullptr && name->name != it->second->text) {
+    it->second->text = name->name;
+    if (try_handshake(serial, *it->second)) {
+      return;
+    }
+    admission.error = EAGAIN;
+  }
   const std::unique_ptr<Asking> asking = std::move(it->second);
   asking_.erase(it);
   Parked parked = asking->opening.take_front();
-  const registry::Name* const name = registry_.find_name(asking->name);
-  if (name == nullptr || name->name != asking->text) {
+  if (name == nullptr) {
     replies_.error(parked.request, ENOENT);  // what was asked for is not there any more
     return;
   }

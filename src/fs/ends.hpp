@@ -82,13 +82,16 @@ struct End {
   bool looked_up = false;   // the kernel may have cached its directory
 };
 
-// A dial whose handshake is under way. There is no end of it yet.
+// A dial whose handshake is under way. There is no end of it yet. One whose name is renamed
+// meanwhile asks again: policies are those of a text.
 struct Asking {
   Asking(Parking& parking, std::function<void()> on_open_cancelled)
       : opening(parking, std::move(on_open_cancelled)) {}
 
   registry::NameId name{};
-  std::string text;  // of the name, when it was dialled
+  uid_t uid = 0;
+  GivenSecurity given;
+  std::string text;  // of the name, when it was asked
   Waits opening;
 };
 
@@ -160,6 +163,7 @@ class Ends {
   // Runs the handshake first, and joins when it has let the dial through.
   void ask(Request request, Node node, int flags, registry::NameId name, const GivenSecurity& given,
            registry::Charge descriptor);
+  bool try_handshake(std::uint64_t serial, const Asking& asking);
   void answered(std::uint64_t serial, Admission admission);
   // Makes the end, and pairs it or waits.
   void join(Request request, Node node, int flags, registry::NameId name, flow::Side side,
