@@ -277,7 +277,9 @@ Result<NameSecurity> SecurityFolder::load(Side side, const std::string& name,
     return fail(EKEYREJECTED, "security folder");
   }
   Reader reader(*folder, path_of(side, name), complaints);
-  NameSecurity result{.credential = read_credential(reader), .policy = read_policy(reader)};
+  Result<NameSecurity> result;
+  result->credential = read_credential(reader);
+  result->policy = read_policy(reader);
   if (!reader.good()) {
     return fail(EKEYREJECTED, "security folder");
   }
