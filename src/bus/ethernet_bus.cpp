@@ -110,8 +110,8 @@ void EthernetBus::group(const Decision& decision) {
 
 Drop EthernetBus::give_to_all(Bus& data, PortId from, Instant now) {
   const auto used = std::span(groups_).first(groups_used_);
-  // Those first that may make the sender wait.
-  std::ranges::stable_partition(used, [](const Group& group) {
+  // Those first that may make the sender wait; no port is in two of them, so the rest is any order.
+  std::ranges::partition(used, [](const Group& group) {
     return group.edit.kind != Edit::Kind::tag_added && group.frames == Frames::plain;
   });
   for (const Group& group : used) {
