@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/quoted.hpp"
 #include "base/toml.hpp"
 
 namespace flowfs::auth {
@@ -15,14 +16,6 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kKeys{"authenticate", "encrypt", "require-pq",
                                                 "key-exchange", "cipher",  "digest"};
-
-// What people see of a value in a message: short, and without control characters.
-std::string quoted(std::string_view text) {
-  constexpr std::size_t kShown = 64;
-  std::string shown(text.substr(0, kShown));
-  std::ranges::replace_if(shown, [](char c) { return static_cast<unsigned char>(c) < ' '; }, '?');
-  return fmt::format("'{}{}'", shown, text.size() > kShown ? "..." : "");
-}
 
 template <typename Code>
 std::string names_of() {

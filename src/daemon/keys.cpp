@@ -8,6 +8,7 @@
 #include <charconv>
 #include <type_traits>
 
+#include "base/quoted.hpp"
 #include "registry/registry.hpp"
 
 namespace flowfs::daemon {
@@ -358,14 +359,6 @@ std::string show(const FlagRule& rule, const Scope& scope) {
 std::string show(const TextRule& rule, const Scope& scope) {
   const std::string text = rule.show(scope);
   return text.empty() ? text : fmt::format(R"("{}")", text);
-}
-
-// What people see of a value in a message: short, and without control characters.
-std::string quoted(std::string_view text) {
-  constexpr std::size_t kShown = 64;
-  std::string shown(text.substr(0, kShown));
-  std::ranges::replace_if(shown, [](char c) { return static_cast<unsigned char>(c) < ' '; }, '?');
-  return fmt::format("'{}{}'", shown, text.size() > kShown ? "..." : "");
 }
 
 std::string describe(const Value& value) {

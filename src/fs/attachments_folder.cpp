@@ -93,7 +93,7 @@ Result<Node> AttachmentsFolder::make_directory(Node directory, std::string_view 
 
 Status AttachmentsFolder::remove_directory(Node directory, std::string_view name, uid_t /*by*/) {
   if (directory.kind == Kind::attachment) {
-    return fail(child(directory, name) ? ENOTDIR : ENOENT);
+    return keep_child(directory, name);
   }
   return attachments_.detach(bus_of(directory), kind_of(directory), name);
 }

@@ -46,6 +46,12 @@ std::string format_number(std::uint64_t value) {
   return value == registry::kUnlimited ? "max" : fmt::format("{}", value);
 }
 
+std::optional<std::uint64_t> number_named(std::string_view name, std::uint64_t least,
+                                          std::uint64_t most) {
+  const auto number = parse_number(name, least, most, false);
+  return number && name == fmt::format("{}", *number) ? std::optional(*number) : std::nullopt;
+}
+
 Result<std::vector<std::pair<std::string_view, std::string_view>>> parse_pairs(
     std::string_view text) {
   std::vector<std::pair<std::string_view, std::string_view>> pairs;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,6 +23,9 @@ std::string_view trim(std::string_view text);
 Result<std::uint64_t> parse_number(std::string_view text, std::uint64_t least, std::uint64_t most,
                                    bool max_allowed);
 std::string format_number(std::uint64_t value);  // kUnlimited is `max`
+// The number that the name of an object is. One spelling each: `007` is nobody.
+std::optional<std::uint64_t> number_named(std::string_view name, std::uint64_t least,
+                                          std::uint64_t most);
 
 // `key value` lines. Blank lines are ignored; a key twice or without a value is EINVAL.
 Result<std::vector<std::pair<std::string_view, std::string_view>>> parse_pairs(

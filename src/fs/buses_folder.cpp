@@ -3,8 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
+#include "fs/attributes.hpp"
 #include "fs/bus_values.hpp"
 
 namespace flowfs::fs {
@@ -39,18 +38,6 @@ Node node_of(registry::BusId id, std::uint8_t file = 0) {
 }
 
 Node node_of(bus::PortId id) { return {Kind::port, static_cast<std::uint64_t>(id), 0}; }
-
-// `bus` is open to group and others where the bus's directory is writable for them.
-mode_t bus_mode(mode_t mkdir_mode) {
-  mode_t mode = 0700;
-  if ((mkdir_mode & 0020) != 0) {
-    mode |= 0060;
-  }
-  if ((mkdir_mode & 0002) != 0) {
-    mode |= 0006;
-  }
-  return mode;
-}
 
 // What a class that may do `rights` with `bus` may do with an attribute, or with a stream. Whoever
 // may manage may write an attribute, and everybody may read it; who may receive sees the streams.
@@ -161,15 +148,9 @@ Meta BusesFolder::defaults(Node node) const {
   if (node.file == directory) {
     mode = birth.mode;
   } else if (node.file == bus_file) {
-    mode = bus_mode(birth.mode);
+    mode = birth.entrance_mode(0700);
   }
-  return {.mode = mode,
-          .uid = birth.uid,
-          .gid = birth.gid,
-          .acl = {},
-          .access = birth.time,
-          .modified = birth.time,
-          .changed = birth.time};
+  return birth.meta(mode);
 }
 
 Meta BusesFolder::derived_meta(Node node) const {
@@ -217,14 +198,11 @@ std::optional<Node> BusesFolder::child(Node parent, std::string_view name) {
     return find_file(kFiles, parent, name);
   }
   if (parent.kind == Kind::bus) {
-    std::uint32_t number = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    const auto number = number_named(name, 1, registry::kMostPorts);
     const auto& taken = buses_.registry().find(id_of(parent))->ports;
-    const auto port = taken.find(bus::PortNumber{number});
-    // One spelling each: `007` is nobody.
-    const bool found =
-        error == std::errc{} && port != taken.end() && name == fmt::format("{}", number);
-    return found ? std::optional(node_of(port->second)) : std::nullopt;
+    const auto port =
+        number ? taken.find(bus::PortNumber{static_cast<std::uint32_t>(*number)}) : taken.end();
+    return port != taken.end() ? std::optional(node_of(port->second)) : std::nullopt;
   }
   const registry::BusInfo* found = buses_.registry().find(name);
   return found != nullptr ? std::optional(node_of(found->id)) : std::nullopt;
@@ -333,9 +311,7 @@ Result<Node> BusesFolder::make_directory(Node parent, std::string_view name, mod
 
 Status BusesFolder::remove_directory(Node parent, std::string_view name, uid_t by) {
   if (parent.kind != Kind::buses) {
-    const auto found = child(parent, name);
-    const bool is_file = found && type(*found) != FileType::directory;
-    return fail(!found ? ENOENT : is_file ? ENOTDIR : EPERM);
+    return keep_child(parent, name);
   }
   const registry::BusInfo* found = buses_.registry().find(name);
   const registry::BusId id = found != nullptr ? found->id : registry::BusId{};

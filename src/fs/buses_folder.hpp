@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "fs/birth.hpp"
 #include "fs/buses.hpp"
 #include "fs/folder.hpp"
 #include "fs/server.hpp"
@@ -38,13 +39,6 @@ class BusesFolder : public Folder {
                 uid_t by) override;
 
  private:
-  // What mkdir was told; the defaults of all the object's files derive from it.
-  struct Birth {
-    uid_t uid = 0;
-    gid_t gid = 0;
-    mode_t mode = 0755;
-    timespec time{};
-  };
   void born(registry::BusId id, uid_t uid, gid_t gid, mode_t mode);
   // Of a node that derives from `bus`.
   [[nodiscard]] Meta derived_meta(Node node) const;

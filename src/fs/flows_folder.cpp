@@ -130,8 +130,8 @@ std::optional<Node> FlowsFolder::child(Node parent, std::string_view name) {
   if (parent.kind == Kind::flow) {
     return present(find_file(kFiles, parent, name));
   }
-  const auto number = parse_number(name, 1, (std::uint64_t{1} << 48) - 1, false);
-  if (!number || name != fmt::format("{}", *number)) {
+  const auto number = number_named(name, 1, (std::uint64_t{1} << 48) - 1);
+  if (!number) {
     return std::nullopt;
   }
   const Node node{Kind::flow, *number, directory};

@@ -108,6 +108,16 @@ class Folder {
                         RenameMode /*mode*/, uid_t /*by*/) {
     return fail(EPERM);
   }
+
+ protected:
+  // What rmdir is told of a child that goes with its object.
+  [[nodiscard]] Status keep_child(Node directory, std::string_view name) {
+    const auto found = child(directory, name);
+    if (!found) {
+      return fail(ENOENT);
+    }
+    return fail(type(*found) == FileType::directory ? EPERM : ENOTDIR);
+  }
 };
 
 // The child of an object's directory with that name, from the table of its files.

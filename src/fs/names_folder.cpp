@@ -68,18 +68,6 @@ NameSecurity::Part part_of(Node node) {
   return static_cast<NameSecurity::Part>(node.file - certificate);
 }
 
-// `dial` is open to group and others where the name's directory is writable for them.
-mode_t dial_mode(mode_t mkdir_mode) {
-  mode_t mode = 0600;
-  if ((mkdir_mode & 0020) != 0) {
-    mode |= 0060;
-  }
-  if ((mkdir_mode & 0002) != 0) {
-    mode |= 0006;
-  }
-  return mode;
-}
-
 std::string format_stats(const registry::NameStats& stats) {
   return fmt::format(
       "flows {}\nflows_ever {}\nrefused {}\ntimed_out {}\nbytes_from_client {}\n"
@@ -229,15 +217,9 @@ Meta NamesFolder::defaults(Node node) const {
   if (node.kind == Kind::name && node.file == directory) {
     mode = birth.mode;
   } else if (node.kind == Kind::name && node.file == dial) {
-    mode = dial_mode(birth.mode);
+    mode = birth.entrance_mode(0600);
   }
-  return {.mode = mode,
-          .uid = birth.uid,
-          .gid = birth.gid,
-          .acl = {},
-          .access = birth.time,
-          .modified = birth.time,
-          .changed = birth.time};
+  return birth.meta(mode);
 }
 
 std::optional<Node> NamesFolder::child(Node parent, std::string_view name) {
@@ -364,12 +346,7 @@ Result<Node> NamesFolder::make_directory(Node parent, std::string_view name, mod
 
 Status NamesFolder::remove_directory(Node parent, std::string_view name, uid_t by) {
   if (parent.kind != Kind::names) {
-    const auto found =
-        parent.file == directory ? find_file(kFiles, parent, name) : child(parent, name);
-    if (found && type(*found) == FileType::directory) {
-      return fail(EPERM, "goes with its name");
-    }
-    return fail(found ? ENOTDIR : ENOENT);
+    return keep_child(parent, name);
   }
   const registry::Name* found = registry_.find_name(name);
   const registry::NameId id = found != nullptr ? found->id : registry::NameId{};

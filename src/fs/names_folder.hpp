@@ -5,6 +5,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "fs/birth.hpp"
 #include "fs/ends.hpp"
 #include "fs/folder.hpp"
 #include "fs/name_security.hpp"
@@ -45,13 +46,6 @@ class NamesFolder : public Folder {
                 uid_t by) override;
 
  private:
-  // What mkdir or ln -s was told; the defaults of all the object's files derive from it.
-  struct Birth {
-    uid_t uid = 0;
-    gid_t gid = 0;
-    mode_t mode = 0755;
-    timespec time{};
-  };
   void born(registry::NameId id, uid_t uid, gid_t gid, mode_t mode);
   void gone(Kind kind, registry::NameId id);
   [[nodiscard]] const NameSecurity* find_security(registry::NameId id) const;

@@ -56,9 +56,8 @@ std::optional<Node> UsersFolder::child(Node parent, std::string_view name) {
   if (parent.kind == Kind::user) {
     return find_file(kFiles, parent, name);
   }
-  const auto uid = parse_number(name, 0, 0xfffffffe, false);
-  // One spelling each: `007` is nobody.
-  if (!uid || name != fmt::format("{}", *uid) || !users_.is_known(static_cast<uid_t>(*uid))) {
+  const auto uid = number_named(name, 0, 0xfffffffe);
+  if (!uid || !users_.is_known(static_cast<uid_t>(*uid))) {
     return std::nullopt;
   }
   return Node{Kind::user, *uid, directory};

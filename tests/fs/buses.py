@@ -4,7 +4,7 @@
 import os
 from collections import namedtuple
 
-from harness import read_text, read_values, track, write_text
+from harness import Place, read_text, read_values, track
 from procs import wait_for
 from sysc import open_once
 
@@ -14,22 +14,12 @@ RECORD = 64
 Member = namedtuple("Member", "port uid pid mode lag delivered dropped age")
 
 
-class Bus:
+class Bus(Place):
     """buses/BUS of a daemon."""
 
     def __init__(self, daemon, name):
-        self.daemon, self.name, self.path = daemon, name, daemon.path("buses", name)
+        super().__init__(daemon, "buses", name)
         self.bus = self.file("bus")
-
-    def file(self, *parts):
-        return os.path.join(self.path, *parts)
-
-    def set(self, attribute, value):
-        write_text(self.file(attribute), str(value))
-        return self
-
-    def get(self, attribute):
-        return read_text(self.file(attribute))
 
     def stats(self):
         return {key: int(value) for key, value in read_values(self.file("stats")).items()}

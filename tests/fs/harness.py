@@ -220,15 +220,14 @@ class Daemon:
         return prometheus.parse(read_text(self.path("metrics")) + "\n").samples
 
 
-class Name:
-    """names/NAME of a daemon."""
+class Place:
+    """A folder of the tree whose files are attributes."""
 
-    def __init__(self, daemon, name):
-        self.daemon, self.name, self.path = daemon, name, daemon.path("names", name)
-        self.accept, self.dial = self.file("accept"), self.file("dial")
+    def __init__(self, daemon, *parts):
+        self.daemon, self.name, self.path = daemon, parts[-1], daemon.path(*parts)
 
-    def file(self, name):
-        return os.path.join(self.path, name)
+    def file(self, *parts):
+        return os.path.join(self.path, *parts)
 
     def set(self, attribute, value):
         write_text(self.file(attribute), str(value))
@@ -236,6 +235,14 @@ class Name:
 
     def get(self, attribute):
         return read_text(self.file(attribute))
+
+
+class Name(Place):
+    """names/NAME of a daemon."""
+
+    def __init__(self, daemon, name):
+        super().__init__(daemon, "names", name)
+        self.accept, self.dial = self.file("accept"), self.file("dial")
 
     def stats(self):
         return read_values(self.file("stats"))

@@ -55,6 +55,19 @@ inline Time moment(std::int64_t seconds = 0) {
           .steady = Instant{} + std::chrono::seconds(1'000'000 + seconds)};
 }
 
+inline Refused refusal_of(const auto& result) {
+  EXPECT_FALSE(result.has_value());
+  return result ? Refused(Verdict::ok) : result.error();
+}
+
+// Fields of a request that a client which does not keep to the rules might send.
+inline Bytes forged(View request, const auto& change) {
+  auto parsed = decode(request);
+  EXPECT_TRUE(parsed.has_value());
+  change(parsed->header);
+  return encode(parsed->header);
+}
+
 inline Responder::Limits patient() { return {.rate = 1e9}; }
 
 // Certificates by one authority for a server called log, a client, and whoever else a test asks

@@ -43,12 +43,12 @@ class SecurityFolderTest : public testing::Test {
   }
   static void TearDownTestSuite() { files_.reset(); }
   void SetUp() override {
-    ASSERT_TRUE(files_->run("rm -rf root; cp -a made root"));
+    ASSERT_TRUE(files_->run("rm -rf held; cp -a made held"));
     folder_ = std::make_unique<SecurityFolder>(
-        files_->path("root"), [this](const Complaint& complaint) { told_.push_back(complaint); });
+        files_->path("held"), [this](const Complaint& complaint) { told_.push_back(complaint); });
   }
 
-  static bool shell(const std::string& script) { return files_->run("cd root\n" + script); }
+  static bool shell(const std::string& script) { return files_->run("cd held\n" + script); }
   // As long after the last look as it takes to look again.
   Instant later_on() { return now_ += SecurityFolder::kLookAgain; }
 
@@ -67,7 +67,7 @@ class SecurityFolderTest : public testing::Test {
   // What was told since the last time.
   Complaints told() { return std::exchange(told_, {}); }
   static auto complaint(const std::string& file, const std::string& why) {
-    return ElementsAre(testing::AllOf(Field(&Complaint::path, EndsWith("/root/" + file)),
+    return ElementsAre(testing::AllOf(Field(&Complaint::path, EndsWith("/held/" + file)),
                                       Field(&Complaint::why, HasSubstr(why))));
   }
 
@@ -93,7 +93,7 @@ TEST_F(SecurityFolderTest, finds_what_is_there) {
 }
 
 TEST_F(SecurityFolderTest, has_nothing_where_there_is_no_folder) {
-  ASSERT_TRUE(files_->run("rm -r root"));
+  ASSERT_TRUE(files_->run("rm -r held"));
   const auto found = server();
   ASSERT_TRUE(found);
   EXPECT_EQ(found->credential, nullptr);
@@ -209,11 +209,11 @@ TEST_F(SecurityFolderTest, refuses_what_belongs_to_another_user) {
   if (::geteuid() != 0) {
     GTEST_SKIP() << "only root can give files away";
   }
-  const std::string key = files_->path("root/server/log/key.pem");
+  const std::string key = files_->path("held/server/log/key.pem");
   ASSERT_EQ(::chown(key.c_str(), kStranger, kStranger), 0);
   EXPECT_FALSE(server());
   EXPECT_THAT(told(), complaint("server/log/key.pem", "belongs to another user"));
-  const std::string authority = files_->path("root/cacert/ca.pem");
+  const std::string authority = files_->path("held/cacert/ca.pem");
   ASSERT_EQ(::chown(authority.c_str(), kStranger, kStranger), 0);
   EXPECT_EQ(folder_->trust(later_on()).error().error, ENOKEY);
   EXPECT_THAT(told(), complaint("cacert/ca.pem", "belongs to another user"));
