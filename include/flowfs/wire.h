@@ -27,12 +27,13 @@
 #endif
 
 /* Changes whenever a layout or the meaning of a word below does; checked at attach. */
-#define FLOWFS_LAYOUT_VERSION UINT32_C(2)
+#define FLOWFS_LAYOUT_VERSION UINT32_C(3)
 
-/* "flowseg\0", "flowsts\0" and "flowpol\0", little-endian. */
+/* "flowseg\0", "flowsts\0", "flowpol\0" and "flowlog\0", little-endian. */
 #define FLOWFS_SEGMENT_MAGIC UINT64_C(0x00676573776f6c66)
 #define FLOWFS_STATUS_MAGIC UINT64_C(0x00737473776f6c66)
 #define FLOWFS_POOL_MAGIC UINT64_C(0x006c6f70776f6c66)
+#define FLOWFS_LOG_MAGIC UINT64_C(0x00676f6c776f6c66)
 
 /* ---- the lane
  * ------------------------------------------------------------------------------------
@@ -229,7 +230,17 @@ struct flowfs_status {
   uint32_t peer_pid; /* for information */
   uint32_t flags;    /* FLOWFS_STATUS_* */
   uint64_t pool;     /* serial of the pool that both ends have joined; 0: none */
-  uint8_t reserved[56];
+
+  /* Of a mapped member of a bus, whose `flow` has FLOWFS_STATUS_MEMBER set and whose "peer" is the
+   * bus: peer_generation, closed_at and retired_at speak of the log. The rest is what a peer would
+   * say in its segment. */
+  struct flowfs_cursors taken; /* of the member's lane, by the bus */
+  uint32_t bell;               /* a futex: rung for a member that waits for room in its lane */
+  uint32_t sleep_data;         /* odd: the bus waits for records of the member */
+  uint32_t sleep_room;         /* odd: the bus waits for the member to read */
+  uint32_t reserved0;
+  uint64_t refused; /* messages taken from the lane that no log could be given */
+  uint64_t reserved1;
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_status) == 128);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, state) == 8);
@@ -243,6 +254,14 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_gid) == 52);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, peer_pid) == 56);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, flags) == 60);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, pool) == 64);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, taken) == 72);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, bell) == 96);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, sleep_data) == 100);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, sleep_room) == 104);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_status, refused) == 112);
+
+/* In `flow`: the number is that of a member of a bus (struct flowfs_bus_attach). */
+#define FLOWFS_STATUS_MEMBER (UINT64_C(1) << 63)
 
 struct flowfs_status_header {
   uint64_t magic;
@@ -253,6 +272,59 @@ struct flowfs_status_header {
   uint8_t reserved[104];
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_status_header) == sizeof(struct flowfs_status));
+
+/* ---- the log of a bus
+ * ----------------------------------------------------------------------------
+ *
+ * buses/BUS/log, read-only: header page | ring, as long as the rest of the file. Written by the
+ * daemon; or by the only sender of a bus (FLOWFS_BUS_DIRECT), whose tx it is then. A position is the
+ * number of bytes ever laid into the ring; its place is position % ring bytes.
+ */
+
+#define FLOWFS_LOG_HEADER_BYTES 4096u
+
+struct flowfs_log {
+  /* Constants, laid down by the daemon; magic last. */
+  uint64_t magic;
+  uint32_t version;
+  uint32_t header_bytes;
+  uint64_t generation; /* counts the logs of a bus, from 1 */
+  uint64_t ring_bytes;
+  uint8_t reserved0[96];
+
+  /* A futex. The writer adds one and wakes all after each batch; its value means nothing. The
+   * daemon does so too for a writer that is gone. */
+  uint32_t bell;
+  uint8_t reserved1[124];
+
+  uint64_t floor; /* atomic: what lies before it may be overwritten at any time */
+  uint64_t tail;  /* atomic: everything before it is there */
+  uint64_t last;  /* atomic: where the last record begins */
+  uint8_t reserved2[3816];
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_log) == FLOWFS_LOG_HEADER_BYTES);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, version) == 8);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, header_bytes) == 12);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, generation) == 16);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, ring_bytes) == 24);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, bell) == 128);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, floor) == 256);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, tail) == 264);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, last) == 272);
+
+/* At a multiple of FLOWFS_RECORD_ALIGN, never split by the end of the ring. Written and read as two
+ * words of 8 bytes, its payload likewise: release and acquire. */
+struct flowfs_log_record {
+  uint32_t length;   /* of the payload, which follows; or padding */
+  uint32_t origin;   /* whose it is: flowfs_bus_attach.origin; 0: no member's */
+  uint64_t sequence; /* one more than that of the record before it; 0 first in a log */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_log_record) == 16);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log_record, origin) == 4);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log_record, sequence) == 8);
+
+/* In `length`: the rest of the ring is empty. The other bits are its bytes, these 16 included. */
+#define FLOWFS_LOG_PADDING UINT32_C(0x80000000)
 
 /* ---- the pool
  * ------------------------------------------------------------------------------------
@@ -340,9 +412,10 @@ struct flowfs_attach {
   uint32_t hot_offset;
   uint32_t hot_bytes;
   uint32_t inline_bytes;
-  uint32_t mtu_bytes;
-  uint32_t uid; /* users/UID/status */
-  uint32_t reserved;
+  uint32_t mtu_bytes; /* longest record: the mtu of the name, and overhead_bytes */
+  uint32_t uid;       /* users/UID/status */
+  /* 0; or every record is sealed, and so much longer than its message: flows/ID/key */
+  uint32_t overhead_bytes;
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_attach) == 128);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, status_slot) == 4);
@@ -359,6 +432,34 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, hot_bytes) == 108);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, inline_bytes) == 112);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, mtu_bytes) == 116);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, uid) == 120);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, overhead_bytes) == 124);
+
+/* What flows/ID/key gives, once after each FLOWFS_IOC_ATTACH, to the end's own uid, in one read. How
+ * records are made with it, and the numbers of algorithms, are in docs/oap.md. EPERM: the end is in
+ * file mode, or another uid's. ENOKEY: the key was taken, or the flow is not encrypted. */
+struct flowfs_key {
+  uint32_t version; /* FLOWFS_LAYOUT_VERSION */
+  uint8_t cipher;
+  uint8_t digest;
+  uint16_t reserved;
+  /* What this end sends is sealed in these epochs and no others, the first one first. */
+  uint32_t first_epoch;
+  uint32_t last_epoch;
+  /* What it receives: numbers below this one in next_epoch, and all epochs before, are over. */
+  uint64_t next_number;
+  uint32_t next_epoch;
+  uint32_t reserved1;
+  uint8_t sending[32]; /* secrets of the two directions */
+  uint8_t receiving[32];
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_key) == 96);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_key, cipher) == 4);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_key, digest) == 5);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_key, first_epoch) == 8);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_key, next_number) == 16);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_key, next_epoch) == 24);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_key, sending) == 32);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_key, receiving) == 64);
 
 #define FLOWFS_IOC_MAGIC 0xf5
 
@@ -367,11 +468,56 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, uid) == 120);
 /* On a message file: 1, a read shorter than the message gives EMSGSIZE and keeps it; 0, it is
  * split; anything else is EINVAL. */
 #define FLOWFS_IOC_PACKET _IOW(FLOWFS_IOC_MAGIC, 2, uint32_t)
+/* On an open `bus`: all that it has to read but the newest message is dropped for this member. How
+ * many messages. ECONNABORTED: it is no member any more. */
+#define FLOWFS_IOC_SKIP _IOR(FLOWFS_IOC_MAGIC, 8, uint64_t)
 /* On tx opened O_RDWR: this end is in mapped mode until that tx is closed. EBUSY: it already is.
  * EAGAIN: messages written before still wait for room in the lane, or the peer has not yet taken up
  * the segment; try again when the message file polls writable. Or a message that came in a block
  * has been read in part; read the rest. EOPNOTSUPP: everything is to go through the daemon. */
 #define FLOWFS_IOC_ATTACH _IOR(FLOWFS_IOC_MAGIC, 3, struct flowfs_attach)
+
+/* What a member of a bus needs to go on where the daemon stopped. */
+struct flowfs_bus_attach {
+  uint32_t version; /* FLOWFS_LAYOUT_VERSION */
+  uint32_t status_slot;
+  uint64_t member;     /* its number; with FLOWFS_STATUS_MEMBER in the slot */
+  uint64_t generation; /* of the segment behind tx */
+  uint64_t log_generation;
+  struct flowfs_position write; /* in its lane */
+  struct flowfs_position read;  /* in the log: hot and sequence */
+  /* Its segment; zeros where tx is the log. */
+  uint64_t bulk_offset;
+  uint64_t bulk_bytes;
+  uint32_t hot_offset;
+  uint32_t hot_bytes;
+  uint32_t inline_bytes;
+  uint32_t mtu_bytes;
+  uint32_t uid;    /* users/UID/status */
+  uint32_t port;   /* as in port/N */
+  uint32_t origin; /* in its records; those of the log that have it are its own */
+  uint32_t flags;  /* FLOWFS_BUS_* */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_bus_attach) == 128);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, member) == 8);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, generation) == 16);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, log_generation) == 24);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, write) == 32);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, read) == 56);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, bulk_offset) == 80);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, hot_offset) == 96);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, mtu_bytes) == 108);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, uid) == 112);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, flags) == 124);
+
+#define FLOWFS_BUS_RECEIVES UINT32_C(1)
+#define FLOWFS_BUS_SENDS UINT32_C(2)
+/* tx is the log of the bus: the member writes there itself. */
+#define FLOWFS_BUS_DIRECT UINT32_C(4)
+
+/* On buses/BUS/port/N/tx opened O_RDWR: the member is in mapped mode until that tx is closed. EBUSY:
+ * it already is. EOPNOTSUPP: an Ethernet bus. EDQUOT, ENOMEM: the log is not to be had. */
+#define FLOWFS_IOC_BUS _IOR(FLOWFS_IOC_MAGIC, 7, struct flowfs_bus_attach)
 
 /* The geometry of a pool, and a number to hold its blocks by. */
 struct flowfs_pool_attach {
@@ -425,6 +571,8 @@ FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_pool_lane) == 16);
 #define FLOWFS_MEMORY_STATUS UINT32_C(3)      /* users/UID/status, read-only; UID */
 #define FLOWFS_MEMORY_POOL UINT32_C(4)        /* pools/UID; UID */
 #define FLOWFS_MEMORY_SHARED_POOL UINT32_C(5) /* pools/shared; 0 */
+#define FLOWFS_MEMORY_BUS_TX UINT32_C(6)      /* port/N/tx; flowfs_bus_attach.member */
+#define FLOWFS_MEMORY_BUS_LOG UINT32_C(7)     /* log of that member's bus, read-only; the same */
 
 #define FLOWFS_MEMORY_READ UINT32_C(0)
 #define FLOWFS_MEMORY_WRITE UINT32_C(1)

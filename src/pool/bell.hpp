@@ -22,19 +22,24 @@ namespace flowfs::pool {
 // The waking side of an end. `own` holds the bell, `peer` the epochs.
 class Bell {
  public:
-  Bell(flowfs_segment& own, const flowfs_segment& peer) : own_(&own), peer_(&peer) {}
+  Bell(flowfs_segment& own, const flowfs_segment& peer)
+      : Bell(own.bell, peer.sleep_data, peer.sleep_room) {}
+  // The same for words that are not those of segments.
+  Bell(std::uint32_t& bell, const std::uint32_t& sleep_data, const std::uint32_t& sleep_room)
+      : bell_(&bell), sleep_data_(&sleep_data), sleep_room_(&sleep_room) {}
 
   // After a commit. Returns whether it rang.
-  bool wake_data() { return wake(peer_->sleep_data, rung_data_); }
+  bool wake_data() { return wake(*sleep_data_, rung_data_); }
   // After publishing cursors.
-  bool wake_room() { return wake(peer_->sleep_room, rung_room_); }
+  bool wake_room() { return wake(*sleep_room_, rung_room_); }
 
   // Unasked: the end has shut down, or the daemon speaks for an owner that is gone.
-  static void ring(flowfs_segment& own) {
+  static void ring(flowfs_segment& own) { ring(own.bell); }
+  static void ring(std::uint32_t& bell) {
     // seq_cst, pairs with Sleeper::begin: a sleeper that loaded the bell before this does not
     // sleep.
-    shared(own.bell).fetch_add(1, std::memory_order_seq_cst);
-    futex_wake(futex_word(own.bell));
+    shared(bell).fetch_add(1, std::memory_order_seq_cst);
+    futex_wake(futex_word(bell));
   }
 
  private:
@@ -46,12 +51,13 @@ class Bell {
       return false;
     }
     rung = seen;
-    ring(*own_);
+    ring(*bell_);
     return true;
   }
 
-  flowfs_segment* own_;
-  const flowfs_segment* peer_;
+  std::uint32_t* bell_;
+  const std::uint32_t* sleep_data_;
+  const std::uint32_t* sleep_room_;
   // Epochs already rung. 0 is even, so never one of them.
   std::uint32_t rung_data_ = 0;
   std::uint32_t rung_room_ = 0;

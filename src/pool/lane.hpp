@@ -32,9 +32,27 @@ class LaneWriter {
   // Writes the lane in `own` from `start`; reads the cursors in `peer`. Both stay mapped.
   LaneWriter(const Geometry& geometry, std::span<std::byte> own, std::span<const std::byte> peer,
              Generation own_generation, const Position& start);
+  // The reader tells its cursors elsewhere than in a segment.
+  LaneWriter(const Geometry& geometry, std::span<std::byte> own, const flowfs_cursors& cursors,
+             Generation own_generation, const Position& start);
 
   // Lays down a message of 1..mtu bytes behind what is staged; the reader sees none of it yet.
   Outcome stage(std::span<const std::byte> message, std::uint16_t origin = 0);
+  // The same for a message that `fill(place)` writes to where it goes, and says whether it could: if
+  // not, nothing is staged, and the outcome is `corrupt`.
+  template <typename Fill>
+  Outcome stage_filled(std::size_t bytes, Fill fill, std::uint16_t origin = 0) {
+    FLOWFS_CHECK(bytes != 0 && bytes <= geometry_.mtu_bytes && !loan_);
+    const Place where = place(bytes);
+    if (const Outcome room = find_room(where); room != Outcome::ok) {
+      return room;
+    }
+    if (!fill(space(where, bytes))) {
+      return Outcome::corrupt;
+    }
+    put(where, origin, bytes);
+    return Outcome::ok;
+  }
   // The same for a message in a block of the pool.
   Outcome stage_block(const flowfs_block& block, std::uint16_t origin = 0);
   // Publishes what is staged, all at once. Afterwards the caller rings (Bell::wake_data).
@@ -85,6 +103,7 @@ class LaneWriter {
   [[nodiscard]] std::span<std::byte> space(const Place& place, std::size_t bytes) const;
   std::byte* put_record(const Place& place, std::uint16_t flags, std::uint16_t origin);
   void put_bulk(const Place& place, std::uint16_t origin, std::size_t bytes);
+  void put(const Place& place, std::uint16_t origin, std::size_t bytes);
   void put_commit(std::uint64_t offset, std::uint32_t commit);
   [[nodiscard]] flowfs_record& record_at(std::uint64_t offset) const;
 

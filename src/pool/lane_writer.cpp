@@ -22,9 +22,16 @@ constexpr std::uint64_t behind(std::uint64_t position, std::uint64_t capacity) {
 LaneWriter::LaneWriter(const Geometry& geometry, std::span<std::byte> own,
                        std::span<const std::byte> peer, Generation own_generation,
                        const Position& start)
+    : LaneWriter(geometry, own, segment_header(peer).cursors, own_generation, start) {
+  FLOWFS_CHECK(peer.size() >= sizeof(flowfs_segment));
+}
+
+LaneWriter::LaneWriter(const Geometry& geometry, std::span<std::byte> own,
+                       const flowfs_cursors& cursors, Generation own_generation,
+                       const Position& start)
     : geometry_(geometry),
       own_(own),
-      cursors_(&segment_header(peer).cursors),
+      cursors_(&cursors),
       generation_(own_generation),
       committed_(start),
       staged_(start),
@@ -32,8 +39,7 @@ LaneWriter::LaneWriter(const Geometry& geometry, std::span<std::byte> own,
       // The rings may be full of what the reader has not read; refresh() learns better.
       reader_hot_(round_up(behind(start.hot, geometry.hot_bytes), FLOWFS_RECORD_ALIGN)),
       reader_bulk_(round_up(behind(start.bulk, geometry.bulk_bytes), FLOWFS_BULK_ALIGN)) {
-  FLOWFS_CHECK(geometry.valid() && own.size() >= geometry.segment_bytes() &&
-               peer.size() >= sizeof(flowfs_segment));
+  FLOWFS_CHECK(geometry.valid() && own.size() >= geometry.segment_bytes());
 }
 
 void LaneWriter::watch(std::span<const std::byte> peer) {
@@ -44,18 +50,11 @@ void LaneWriter::watch(std::span<const std::byte> peer) {
 }
 
 LaneWriter::Outcome LaneWriter::stage(std::span<const std::byte> message, std::uint16_t origin) {
-  FLOWFS_CHECK(!message.empty() && message.size() <= geometry_.mtu_bytes && !loan_);
-  const Place where = place(message.size());
-  if (const Outcome room = find_room(where); room != Outcome::ok) {
-    return room;
-  }
-  std::memcpy(space(where, message.size()).data(), message.data(), message.size());
-  if (where.bulk != 0) {
-    put_bulk(where, origin, message.size());
-  } else {
-    put_record(where, 0, origin);
-  }
-  return Outcome::ok;
+  const auto copy = [message](std::span<std::byte> to) {
+    std::memcpy(to.data(), message.data(), message.size());
+    return true;
+  };
+  return stage_filled(message.size(), copy, origin);
 }
 
 LaneWriter::Outcome LaneWriter::stage_block(const flowfs_block& block, std::uint16_t origin) {
@@ -247,6 +246,14 @@ void LaneWriter::put_bulk(const Place& where, std::uint16_t origin, std::size_t 
                                .reserved = 0};
   std::memcpy(put_record(where, FLOWFS_RECORD_BULK, origin), &descriptor, sizeof descriptor);
   staged_.bulk += where.bulk_padding + where.bulk;
+}
+
+void LaneWriter::put(const Place& where, std::uint16_t origin, std::size_t bytes) {
+  if (where.bulk != 0) {
+    put_bulk(where, origin, bytes);
+  } else {
+    put_record(where, 0, origin);
+  }
 }
 
 // The first commit word of a batch waits for publish(); the reader sees nothing behind it before.

@@ -22,6 +22,10 @@ TEST(Wire, is_the_same_in_c) {
   EXPECT_EQ(wire_c_sizes(2), sizeof(flowfs_bulk));
   EXPECT_EQ(wire_c_sizes(3), sizeof(flowfs_status));
   EXPECT_EQ(wire_c_sizes(4), sizeof(flowfs_attach));
+  EXPECT_EQ(wire_c_ioctls(3), FLOWFS_IOC_BUS);
+  EXPECT_EQ(wire_c_sizes(5), sizeof(flowfs_log));
+  EXPECT_EQ(wire_c_sizes(6), sizeof(flowfs_log_record));
+  EXPECT_EQ(wire_c_sizes(7), sizeof(flowfs_bus_attach));
 }
 
 TEST(Wire, has_a_magic_that_reads_as_text_in_a_dump) {
