@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Finds every library flowfs uses. libfuse and liburing come from build/deps where the
-# distribution's are too old (scripts/setup puts them there), else from the system.
+# Finds every library flowfs uses. libfuse, liburing and, where it was asked for, OpenSSL come from
+# build/deps where the distribution's are too old (scripts/setup puts them there), else from the system.
 
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
@@ -18,4 +18,14 @@ find_package(spdlog REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
+
+# One that scripts/setup --with-openssl has built goes before the system's, also in a build folder
+# that has found that one already.
+if(EXISTS "${FLOWFS_DEPS}/lib/libcrypto.a")
+  set(OPENSSL_ROOT_DIR "${FLOWFS_DEPS}")
+  if(NOT "${OPENSSL_CRYPTO_LIBRARY}" STREQUAL "${FLOWFS_DEPS}/lib/libcrypto.a")
+    unset(OPENSSL_INCLUDE_DIR CACHE)
+    unset(OPENSSL_CRYPTO_LIBRARY CACHE)
+  endif()
+endif()
 find_package(OpenSSL 3.0 REQUIRED COMPONENTS Crypto)
