@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Trial 11 through the tree: certificates that the openssl command has made, each with one fault. Each
+is refused with its errno and in the words of its reason, and the server that waits never hears of it."""
+
+import errno
+import os
+import ssl
+import subprocess
+
+import pytest
+from harness import Name, close
+from sysc import raises_errno
+
+NONBLOCK = os.O_RDWR | os.O_NONBLOCK
+
+# Of each fault: how the certificate comes about, the errno, and the reason in the log.
+GOOD = "sign ca URI:flowfs:$NAME $PURPOSE"
+UNUSABLE = "what is configured for the name cannot be used"
+FAULTS = {
+    "untrusted": ("sign stranger URI:flowfs:$NAME $PURPOSE", errno.EKEYREJECTED,
+                  "no authority that is trusted here has signed it"),
+    "expired": (f"{GOOD} -startdate 20200101000000Z -enddate 20210101000000Z", errno.EKEYEXPIRED,
+                "a certificate has expired"),
+    "early": (f"{GOOD} -startdate 20900101000000Z -enddate 20910101000000Z", errno.EKEYREJECTED,
+              "a certificate is not valid yet"),
+    "revoked": (f"{GOOD}; by ca -revoke $DIR/crt.pem", errno.EKEYREVOKED,
+                "a certificate has been revoked"),
+    "unlisted": ("sign slow URI:flowfs:$NAME $PURPOSE", errno.EKEYREJECTED,
+                 "the list of revoked certificates is not in force"),
+    "misnamed": ("sign ca URI:flowfs:other $PURPOSE", errno.EKEYREJECTED,
+                 "the certificate is for another name"),
+    "wildcard": ("sign ca DNS:* $PURPOSE", errno.EKEYREJECTED,
+                 "the certificate is for another name"),
+    "common": ("sign ca '' $PURPOSE", errno.EKEYREJECTED,
+               "the certificate has its name only as common name"),
+    "misused": ("sign ca URI:flowfs:$NAME $OTHER_PURPOSE", errno.EKEYREJECTED,
+                "the certificate is not for this purpose"),
+    "by-leaf": ("sign leaf URI:flowfs:$NAME $PURPOSE; cat leaf.pem >>$DIR/crt.pem",
+                errno.EKEYREJECTED, "a certificate in the chain may not sign others"),
+    "altered": (GOOD, errno.EKEYREJECTED, "a signature in the chain does not fit"),
+    "short": (f"openssl genrsa -out $DIR/key.pem 1024; request; {GOOD}", errno.EKEYREJECTED,
+              UNUSABLE),
+    "truncated": (f"{GOOD}; truncate -s -200 $DIR/crt.pem", errno.EKEYREJECTED, UNUSABLE),
+    "half-key": (f"{GOOD}; truncate -s -20 $DIR/key.pem", errno.EKEYREJECTED, UNUSABLE),
+    "other-key": (f"{GOOD}; new_key", errno.EKEYREJECTED, UNUSABLE),
+    "locked-key": (f"{GOOD}; openssl pkey -in $DIR/key.pem -aes128 -passout pass:x -out locked; "
+                   "cp locked $DIR/key.pem", errno.EKEYREJECTED, UNUSABLE),
+}
+# What the log says of the file, where the fault is found before anybody is asked.
+OF_THE_FILE = {"short": "the key is of a kind or length that is not accepted",
+               "truncated": "a certificate is malformed or cut short",
+               "half-key": "the key is malformed or cut short",
+               "other-key": "the key is not that of the (first) certificate",
+               "locked-key": "the key is encrypted, and nobody is asked for its password"}
+PURPOSES = {"server": "PURPOSE=serverAuth; OTHER_PURPOSE=clientAuth",
+            "client": "PURPOSE=clientAuth; OTHER_PURPOSE=serverAuth"}
+
+FUNCTIONS = r"""
+set -e; umask 077
+authority() {
+  openssl req -x509 -newkey ed25519 -nodes -keyout $1.key -out $1.pem -subj /CN=$1 -days 100 \
+    -addext keyUsage=critical,keyCertSign,cRLSign
+  register $1
+}
+register() {
+  : >$1.index; echo 01 >$1.number
+  cat >$1.cnf <<END
+[ca]
+default_ca = this
+[this]
+database = $1.index
+crlnumber = $1.number
+new_certs_dir = .
+rand_serial = yes
+unique_subject = no
+default_md = default
+policy = names
+[names]
+commonName = supplied
+END
+}
+by() { issuer=$1; shift; openssl ca -batch -notext -config $issuer.cnf -cert $issuer.pem -keyfile $issuer.key "$@"; }
+sign() {  # ISSUER NAMES PURPOSE [dates]
+  signer=$1
+  printf "${2:+subjectAltName=$2\n}extendedKeyUsage=$3\n" >extensions
+  shift 3
+  [ $# -gt 0 ] || set -- -days 10
+  by $signer -in request.csr -out $DIR/crt.pem -extfile extensions "$@"
+}
+new_key() { openssl genpkey -algorithm ED25519 -out $DIR/key.pem; }
+request() { openssl req -new -key $DIR/key.pem -subj /CN=$NAME -out request.csr; }
+fresh() { NAME=$2; DIR=$SECURITY/$1/$2; mkdir -p $DIR; new_key; request; }
+"""
+
+
+def script(folder):
+    """Makes the folder, with a name for each fault of each side."""
+    lines = [FUNCTIONS, f"SECURITY='{folder}'; mkdir -p $SECURITY/cacert $SECURITY/crl",
+             "for one in ca stranger slow; do authority $one; done",
+             "cp ca.pem slow.pem $SECURITY/cacert",
+             PURPOSES["server"], f"fresh server leaf; {GOOD}",
+             "cp $DIR/crt.pem leaf.pem; cp $DIR/key.pem leaf.key; register leaf"]
+    for side, purpose in PURPOSES.items():
+        for fault, (how, _, _) in FAULTS.items():
+            name = f"{fault}-{side}"
+            if side == "client":
+                lines += [PURPOSES["server"], f"fresh server {name}; {GOOD}"]
+            lines += [purpose, f"fresh {side} {name}; {how}"]
+            policy = "mutual" if side == "client" else "server"
+            lines += [f"echo 'authenticate = \"{policy}\"' >$SECURITY/server/{name}/enc.toml"]
+    lines += ["by ca -gencrl -crldays 20 -out $SECURITY/crl/ca.pem",
+              "by slow -gencrl -crl_lastupdate 20200101000000Z -crl_nextupdate 20200201000000Z "
+              "-out $SECURITY/crl/slow.pem"]
+    return "\n".join(lines)
+
+
+def alter(certificate):
+    """Flips a bit of the signature, which is what a certificate ends with."""
+    der = bytearray(ssl.PEM_cert_to_DER_cert(certificate.read_text()))
+    der[-1] ^= 1
+    certificate.write_text(ssl.DER_cert_to_PEM_cert(bytes(der)))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    work = tmp_path_factory.mktemp("refused")
+    folder = work / "security"
+    made = subprocess.run(["bash", "-c", script(folder)], cwd=work, check=False, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert made.returncode == 0, made.stdout
+    for side in PURPOSES:
+        alter(folder / side / f"altered-{side}" / "crt.pem")
+    return f'[daemon]\nsecurity = "{folder}"\n'
+
+
+@pytest.mark.parametrize("side", PURPOSES)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_it_is_refused_with_its_errno_and_its_reason(daemon, fault, side):
+    name = Name(daemon, f"{fault}-{side}")
+    os.mkdir(name.path)
+    _, number, words = FAULTS[fault]
+    server = name.open_accept(NONBLOCK)
+    with raises_errno(number):
+        name.open_dial(NONBLOCK)
+    assert list(daemon.flow_states().values()) == ["accept-pending"]
+    close(server)
+    log = daemon.log().splitlines()
+    refused = [line for line in log if f"refused a dial name={name.name} " in line]
+    assert len(refused) == 1 and words in refused[0], log
+    if fault in OF_THE_FILE:
+        assert any(f"/{side}/{name.name}/" in line and OF_THE_FILE[fault] in line for line in log)
