@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Members, sending and reading. Who waits, and for how long, is in bus_waiting.cpp.
+// Members, sending and reading. Who waits, and for how long, is in bus_waiting.cpp; members that
+// read by themselves in bus_mapped.cpp.
 #include "bus/bus.hpp"
 
 #include <algorithm>
@@ -61,6 +62,7 @@ void Bus::leave(PortId id, Instant now) {
     return;
   }
   Port& port = it->second;
+  catch_up(id, port);
   for (Place place = std::max(port.next, log_.begin()); port.counts.lag > 0; ++place) {
     if (has_to_read(id, port, place, log_.at(place))) {
       count_dropped(port);
@@ -98,6 +100,9 @@ SendOutcome Bus::store(PortId from, std::span<const std::byte> message,
   if (message.size() > limits_.mtu_bytes) {
     return SendOutcome::too_long;
   }
+  if (!has_room(message.size())) {
+    catch_up_all();
+  }
   if (!has_room(message.size()) || (!waiting_.empty() && turn_ != from)) {
     note_blockers(now);
     return SendOutcome::full;
@@ -110,9 +115,7 @@ SendOutcome Bus::store(PortId from, std::span<const std::byte> message,
     record.unread += has_to_read(id, port, place, record) ? 1 : 0;
   }
   if (record.unread > 0 || (limits_.history > 0 && !record.audience)) {
-    record.bytes = std::make_unique_for_overwrite<std::byte[]>(message.size());
-    record.length = static_cast<std::uint32_t>(message.size());
-    std::memcpy(record.bytes.get(), message.data(), message.size());
+    lay_down(record, message);
     log_.push(std::move(record));
     for (auto& [id, port] : ports_) {
       if (has_to_read(id, port, place, log_.at(place))) {
@@ -124,6 +127,7 @@ SendOutcome Bus::store(PortId from, std::span<const std::byte> message,
     }
     shrink_to_depth();
     log_.trim(limits_.history);
+    give_up_shared();
   }
   Port* sender = find(from);
   for (PortCounts* counts : {sender != nullptr ? &sender->counts : nullptr, &totals_}) {
@@ -152,7 +156,7 @@ Bus::Front Bus::front(PortId id) {
     ++port->next;
   }
   return {.outcome = ReadOutcome::ok,
-          .rest = log_.at(port->next).payload().subspan(port->consumed)};
+          .rest = payload_of(log_.at(port->next)).subspan(port->consumed)};
 }
 
 bool Bus::has_begun(PortId id) const {
@@ -172,14 +176,31 @@ void Bus::consume(PortId id, std::size_t bytes, Instant now) {
   }
   port->consumed = 0;
   port->blocks_since = kNever;
-  for (PortCounts* counts : {&port->counts, &totals_}) {
-    --counts->lag;
-    ++counts->delivered;
-    counts->delivered_bytes += length;
-  }
+  count_delivered(*port, length);
   log_.read(port->next++);
   log_.trim(limits_.history);
   settle(now);
+}
+
+std::uint64_t Bus::skip(PortId id, Instant now) {
+  Port* port = find(id);
+  if (port == nullptr || port->counts.lag <= 1) {
+    return 0;
+  }
+  const std::uint64_t skipped = port->counts.lag - 1;
+  port->next = std::max(port->next, log_.begin());
+  for (; port->counts.lag > 1; ++port->next) {
+    if (has_to_read(id, *port, port->next, log_.at(port->next))) {
+      count_dropped(*port);
+      log_.read(port->next);
+    }
+  }
+  port->consumed = 0;
+  port->overtaken = false;
+  port->blocks_since = kNever;
+  log_.trim(limits_.history);
+  settle(now);
+  return skipped;
 }
 
 bool Bus::readable(PortId id) const {
@@ -194,6 +215,9 @@ bool Bus::has_to_read(PortId id, const Port& port, Place place, const MessageLog
 
 // Down to the depth, or to one message. A lossless bus gives up only what everybody has read.
 void Bus::shrink_to_depth() {
+  if (log_.bytes() > limits_.depth_bytes && log_.settled_end() == log_.begin()) {
+    catch_up_all();
+  }
   while (log_.bytes() > limits_.depth_bytes && log_.begin() + 1 < log_.end() &&
          (!limits_.lossless || log_.settled_end() > log_.begin())) {
     drop_first();
@@ -213,6 +237,14 @@ void Bus::drop_first() {
     }
   }
   log_.pop();
+}
+
+void Bus::count_delivered(Port& port, std::size_t bytes) {
+  for (PortCounts* counts : {&port.counts, &totals_}) {
+    --counts->lag;
+    ++counts->delivered;
+    counts->delivered_bytes += bytes;
+  }
 }
 
 void Bus::count_due(Port& port) {

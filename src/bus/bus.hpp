@@ -34,6 +34,7 @@
 #include "bus/member.hpp"
 #include "bus/message_log.hpp"
 #include "bus/policy.hpp"
+#include "bus/shared_log.hpp"
 
 namespace flowfs::bus {
 
@@ -102,6 +103,23 @@ class Bus {
   // Takes `bytes` <= front().rest.size(); the message goes when all of it is taken.
   void consume(PortId port, std::size_t bytes, Instant now);
   [[nodiscard]] bool readable(PortId port) const;
+  // Drops for this member what it has to read, but for the newest message. How many.
+  std::uint64_t skip(PortId port, Instant now);
+
+  // From now on messages are kept in `log`, which is empty, and lives until unshare(): members may
+  // be mapped then. What is kept moves there. Both may throw std::bad_alloc, and have changed
+  // nothing then.
+  void share(SharedLog& log);
+  // No member is mapped.
+  void unshare();
+  [[nodiscard]] bool is_shared() const { return shared_ != nullptr; }
+  // What `port` still has to read it reads there from the position that this returns, and tells how
+  // far it has come. `reader` lives until unmap(), or leave().
+  std::uint64_t map(PortId port, MappedReader& reader);
+  // It reads by front() again.
+  void unmap(PortId port, Instant now);
+  // Mapped members may have read.
+  void refresh(Instant now);
 
   // Whether there is room for any message; if not, on_room() comes when there is.
   [[nodiscard]] bool writable(PortId port);
@@ -125,6 +143,7 @@ class Bus {
   struct Port {
     PortNumber number{};
     Member* member = nullptr;
+    MappedReader* mapped = nullptr;  // it reads in shared_
     Rights rights;
     Place next = 0;                 // nothing before it is still to be read
     std::size_t consumed = 0;       // of the message at `next`
@@ -150,6 +169,13 @@ class Bus {
   void give_history(Port& port);
   [[nodiscard]] static bool has_to_read(PortId id, const Port& port, Place place,
                                         const MessageLog::Record& record);
+  [[nodiscard]] std::span<const std::byte> payload_of(const MessageLog::Record& record) const;
+  void lay_down(MessageLog::Record& record, std::span<const std::byte> message);
+  void give_up_shared();
+  void catch_up(PortId id, Port& port);
+  void catch_up_all();
+  void await_mapped();
+  void count_delivered(Port& port, std::size_t bytes);
   void count_due(Port& port);
   void count_dropped(Port& port);
   void settle(Instant now);
@@ -160,6 +186,7 @@ class Bus {
 
   Limits limits_;
   MessageLog log_;
+  SharedLog* shared_ = nullptr;
   Ports ports_;
   std::map<PortNumber, PortId> numbers_;
   std::vector<PortId> woken_;    // on_message() is due; has a place for every port

@@ -53,6 +53,7 @@ void Bus::settle(Instant now) {
   if (!waiting_.empty()) {
     note_blockers(now);
   }
+  await_mapped();
 }
 
 bool Bus::wake_one() {
@@ -115,6 +116,7 @@ Instant Bus::next_deadline() const {
 }
 
 void Bus::tick(Instant now) {
+  refresh(now);
   std::vector<std::pair<PortId, Member*>> late;
   if (next_deadline() <= now) {
     for (const auto& [id, port] : ports_) {

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "bus/member.hpp"
+#include "bus/shared_log.hpp"
 
 namespace flowfs::bus {
 
@@ -32,13 +33,13 @@ class MessageLog {
   using Audience = std::unique_ptr<const std::vector<PortId>>;
 
   struct Record {
-    std::unique_ptr<std::byte[]> bytes;
+    std::unique_ptr<std::byte[]> bytes;  // none where a shared log has them
+    SharedLog::Extent shared;
     Audience audience;
     PortId sender{};
     std::uint32_t length = 0;
     std::uint32_t unread = 0;
 
-    [[nodiscard]] std::span<const std::byte> payload() const { return {bytes.get(), length}; }
     [[nodiscard]] bool is_for(PortId port) const;
   };
 
@@ -51,6 +52,7 @@ class MessageLog {
   [[nodiscard]] Place end() const { return first_ + records_.size(); }
   // begin() <= place < end().
   [[nodiscard]] const Record& at(Place place) const { return records_[place - first_]; }
+  [[nodiscard]] Record& at(Place place) { return records_[place - first_]; }
   // The first place that somebody has still to read.
   [[nodiscard]] Place settled_end() const { return first_ + settled_; }
 

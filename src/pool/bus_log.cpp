@@ -102,9 +102,6 @@ bool LogWriter::has_room(std::size_t bytes) const {
 void LogWriter::make_room(std::size_t bytes) {
   FLOWFS_CHECK(can_hold(bytes) && !loaned_);
   while (!has_room(bytes)) {
-    if (floor_ == published_) {
-      publish();  // a batch longer than the ring
-    }
     drop_first();
   }
 }
@@ -117,6 +114,9 @@ void LogWriter::drop_first() {
 }
 
 void LogWriter::give_up_to(std::uint64_t position) {
+  if (position > published_) {
+    publish();  // a batch of which nobody will read all
+  }
   FLOWFS_CHECK(position >= floor_ && position <= published_);
   floor_ = position;
   // seq_cst, an exchange: what is written behind it, plainly too (loan()), is written after it.

@@ -49,7 +49,7 @@ class LogWriter {
   [[nodiscard]] bool has_room(std::size_t bytes) const;
   // Gives up the oldest records until one fits. can_hold(bytes).
   void make_room(std::size_t bytes);
-  // Nothing before `position`, where a record begins that is published, is needed any more.
+  // Nothing before `position`, where a record begins or the last one ends, is needed any more.
   void give_up_to(std::uint64_t position);
 
   // Lays down a message behind what is staged, for which there is room; nobody sees it yet.

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Members that read a shared log by themselves, beside those that read from the bus.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bus/bus.hpp"
+
+namespace flowfs::bus {
+namespace {
+
+// Keeps everything, and notes what it was told to give up.
+class FakeLog : public SharedLog {
+ public:
+  Extent append(PortId /*from*/, std::span<const std::byte> message) override {
+    const Extent extent{.begin = text.size(), .end = text.size() + message.size()};
+    text.append(reinterpret_cast<const char*>(message.data()), message.size());
+    return extent;
+  }
+  void give_up_to(std::uint64_t position) override {
+    EXPECT_GE(position, floor);
+    EXPECT_LE(position, text.size());
+    floor = position;
+  }
+  [[nodiscard]] std::span<const std::byte> message(std::uint64_t begin,
+                                                   std::size_t length) const override {
+    EXPECT_GE(begin, floor);
+    return std::as_bytes(std::span(text)).subspan(begin, length);
+  }
+  [[nodiscard]] std::uint64_t end() const override { return text.size(); }
+
+  std::string text;
+  std::uint64_t floor = 0;
+};
+
+struct Reader : MappedReader {
+  std::uint64_t position() override { return at; }
+  void await() override { ++awaited; }
+  std::uint64_t at = 0;
+  int awaited = 0;
+};
+
+struct Listener : Member {
+  void on_message() override { ++messages; }
+  void on_room() override { ++rooms; }
+  void on_cut_off() override { cut_off = true; }
+  int messages = 0;
+  int rooms = 0;
+  bool cut_off = false;
+};
+
+class BusMapped : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kCost = MessageLog::cost(10);
+
+  PortId join(Rights rights = {.receive = true, .send = true}) {
+    const auto number = static_cast<std::uint32_t>(listeners.size() + 1);
+    listeners.push_back(std::make_unique<Listener>());
+    const PortId id{number};
+    bus.join(id, PortNumber{number}, *listeners.back(), rights);
+    return id;
+  }
+  void map(PortId id) {
+    if (!bus.is_shared()) {
+      bus.share(log);
+    }
+    readers[id].at = bus.map(id, readers[id]);
+  }
+  SendOutcome send(PortId from, std::string_view text) {
+    const SendOutcome outcome =
+        bus.send(from, std::as_bytes(std::span(text.data(), text.size())), now);
+    EXPECT_EQ(bus.check_invariants(), "");
+    return outcome;
+  }
+  std::string read(PortId id) {
+    const Bus::Front front = bus.front(id);
+    std::string text(reinterpret_cast<const char*>(front.rest.data()), front.rest.size());
+    if (front.outcome == ReadOutcome::ok) {
+      bus.consume(id, front.rest.size(), now);
+    }
+    return text;
+  }
+  void set(Limits limits) { bus.set_limits(limits, now); }
+  // Reads all that the log has.
+  void read_all(PortId id) {
+    readers[id].at = log.end();
+    bus.refresh(now);
+    EXPECT_EQ(bus.check_invariants(), "");
+  }
+
+  Instant now{};
+  FakeLog log;
+  std::map<PortId, Reader> readers;
+  std::vector<std::unique_ptr<Listener>> listeners;
+  Bus bus{Limits{}};
+};
+
+TEST_F(BusMapped, reads_beside_files) {
+  const PortId sender = join();
+  const PortId file = join();
+  const PortId mapped = join();
+  map(mapped);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  EXPECT_EQ(log.text, "ten bytes!");
+  EXPECT_EQ(bus.counts(mapped).lag, 1U);
+  EXPECT_EQ(read(file), "ten bytes!");
+  read_all(mapped);
+  EXPECT_EQ(bus.counts(mapped).delivered, 1U);
+  EXPECT_EQ(bus.counts(mapped).delivered_bytes, 10U);
+  EXPECT_EQ(bus.log_bytes(), 0U);
+}
+
+TEST_F(BusMapped, begins_with_what_it_had_not_read_as_a_file) {
+  const PortId sender = join();
+  const PortId mapped = join();
+  (void)send(sender, "read");
+  (void)send(sender, "begun");
+  EXPECT_EQ(read(mapped), "read");
+  bus.consume(mapped, (void(bus.front(mapped)), 2), now);
+  map(mapped);
+  EXPECT_EQ(log.text.substr(readers[mapped].at), "begun");
+  EXPECT_EQ(bus.counts(mapped).lag, 1U);
+}
+
+TEST_F(BusMapped, goes_on_as_a_file_with_what_it_has_not_read) {
+  const PortId sender = join();
+  const PortId mapped = join();
+  map(mapped);
+  (void)send(sender, "one");
+  (void)send(sender, "two");
+  readers[mapped].at = 3;
+  bus.unmap(mapped, now);
+  bus.unshare();
+  EXPECT_EQ(read(mapped), "two");
+  EXPECT_EQ(bus.counts(mapped).delivered, 2U);
+  EXPECT_EQ(bus.check_invariants(), "");
+}
+
+TEST_F(BusMapped, loses_the_oldest_where_the_bus_is_lossy) {
+  set({.depth_bytes = 2 * kCost});
+  const PortId sender = join();
+  const PortId mapped = join();
+  const PortId quick = join();
+  map(mapped);
+  map(quick);
+  for (int i = 0; i < 5; ++i) {
+    readers[quick].at = log.end();
+    EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  }
+  EXPECT_EQ(bus.counts(mapped).dropped, 3U);
+  EXPECT_EQ(bus.counts(quick).dropped, 0U);
+  EXPECT_EQ(log.floor, 30U);
+}
+
+TEST_F(BusMapped, makes_senders_wait_where_the_bus_is_lossless) {
+  set({.lossless = true, .depth_bytes = 2 * kCost});
+  const PortId sender = join();
+  const PortId mapped = join();
+  map(mapped);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::full);
+  EXPECT_EQ(readers[mapped].awaited, 0);
+  bus.wait_for_room(sender, 10, now);
+  EXPECT_GT(readers[mapped].awaited, 0);
+  EXPECT_EQ(listeners[0]->rooms, 0);
+  readers[mapped].at = 10;
+  bus.refresh(now);
+  EXPECT_EQ(listeners[0]->rooms, 1);
+}
+
+TEST_F(BusMapped, finds_room_that_was_made_without_telling) {
+  set({.lossless = true, .depth_bytes = kCost});
+  const PortId sender = join();
+  const PortId mapped = join();
+  map(mapped);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  readers[mapped].at = 10;
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+}
+
+TEST_F(BusMapped, is_cut_off_only_where_it_has_really_not_read) {
+  set({.lossless = true, .depth_bytes = kCost, .evict = Micros(100)});
+  const PortId sender = join();
+  const PortId slow = join();
+  const PortId quick = join();
+  map(slow);
+  map(quick);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::full);
+  readers[quick].at = log.end();
+  now += Micros(200);
+  bus.tick(now);
+  EXPECT_TRUE(listeners[1]->cut_off);
+  EXPECT_FALSE(listeners[2]->cut_off);
+  EXPECT_EQ(bus.counts(quick).delivered, 1U);
+}
+
+TEST_F(BusMapped, leaves_with_what_it_has_read_counted) {
+  const PortId sender = join();
+  const PortId mapped = join();
+  map(mapped);
+  (void)send(sender, "one");
+  (void)send(sender, "two");
+  readers[mapped].at = 3;
+  bus.leave(mapped, now);
+  EXPECT_EQ(bus.totals().delivered, 1U);
+  EXPECT_EQ(bus.totals().dropped, 1U);
+}
+
+TEST_F(BusMapped, keeps_history_in_the_log) {
+  set({.history = 2});
+  const PortId sender = join();
+  map(join());
+  (void)send(sender, "one");
+  (void)send(sender, "two");
+  (void)send(sender, "three");
+  const PortId late = join();
+  EXPECT_EQ(read(late), "two");
+  map(late);
+  EXPECT_EQ(log.text.substr(readers[late].at), "three");
+}
+
+}  // namespace
+}  // namespace flowfs::bus
