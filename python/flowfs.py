@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Flows from Python: libflowfs over ctypes, the calls of libflowfs(3) with exceptions for errno.
+"""Flows and buses from Python: libflowfs over ctypes, the calls of libflowfs(3) with exceptions for errno.
 
     import flowfs
     with flowfs.dial("echo") as flow:
         flow.send(b"hello")
         print(flow.recv())
+    with flowfs.join("chat") as member:
+        member.send(b"good morning")
 
 Timeouts are seconds: None waits for ever, 0 never waits (BlockingIOError), otherwise TimeoutError. The
 interpreter is free for other threads while a call waits; unlike the library, a signal handler of Python
@@ -17,6 +19,7 @@ import os
 from typing import NamedTuple
 
 FILE_MODE, SPIN_NEVER, SPIN_ALWAYS, NO_POOL = 1, 2, 4, 8
+RECEIVE_ONLY, SEND_ONLY = 16, 32  # of join()
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 STATES = ("none", "alloc-pending", "accept-pending", "allocated", "dealloc-pending", "deallocated")
 
@@ -59,7 +62,8 @@ def _load():
     pieces = [handle, ctypes.POINTER(_Piece), ctypes.c_int, timeout]
     place = ctypes.POINTER(_Place)
     for name, result, arguments in (
-            ("dial", handle, opening), ("accept", handle, opening), ("close", None, [handle]),
+            ("dial", handle, opening), ("accept", handle, opening),
+            ("join", handle, opening[:-1]), ("close", None, [handle]),
             ("send", ctypes.c_int, [handle, ctypes.c_void_p, ctypes.c_size_t, timeout]),
             ("recv", ctypes.c_ssize_t, [handle, ctypes.c_void_p, ctypes.c_size_t, timeout]),
             ("sendv", ctypes.c_int, pieces), ("recvv", ctypes.c_ssize_t, pieces),
@@ -67,7 +71,8 @@ def _load():
             ("loan", ctypes.c_int, [handle, ctypes.c_size_t, timeout, place]),
             ("commit", ctypes.c_int, [place, ctypes.c_size_t, timeout]),
             ("loan_cancel", None, [place]),
-            ("borrow", ctypes.c_ssize_t, [handle, timeout, place]), ("release", None, [place]),
+            ("borrow", ctypes.c_ssize_t, [handle, timeout, place]),
+            ("release", ctypes.c_int, [place]), ("skip", ctypes.c_ssize_t, [handle]),
             ("forward", ctypes.c_int, [handle, place, timeout]),
             ("block_least", None, [handle, ctypes.c_size_t]),
             ("shared_pool", ctypes.c_uint64, [handle]),
@@ -126,8 +131,8 @@ class _Lying:
     """A message where it lies: `data` is a memoryview until it is over. Slices of it must not be used
     longer than that."""
 
-    def __init__(self, flow, place, access):
-        self._flow = flow  # which lives as long
+    def __init__(self, endpoint, place, access):
+        self._endpoint = endpoint  # which lives as long
         self._place = place
         self.data = _memoryview_at(place.data, place.bytes, access)
 
@@ -144,8 +149,8 @@ class _Lying:
         self._end()
 
     def _end(self):
-        # A closed flow has taken everything back.
-        if self._place.handle and self._flow.is_open:
+        # A closed endpoint has taken everything back.
+        if self._place.handle and self._endpoint.is_open:
             self._give_back(ctypes.byref(self._place))
         self._over()
 
@@ -164,7 +169,7 @@ class Loan(_Lying):
         """Sends the first `size` bytes, else all of them. After a timeout it is still there."""
         if size is None:
             size = len(self)
-        self._flow.handle()
+        self._endpoint.handle()
         sent = _library.flowfs_commit(ctypes.byref(self._place), size, _microseconds(timeout))
         if not self._place.handle:
             error = _failed() if sent else None
@@ -185,19 +190,31 @@ class Borrowed(_Lying):
         _library.flowfs_release(place)
 
     def release(self):
-        self._end()
+        """ESTALE: a lossy bus may have written over it meanwhile; what was read is not to be believed."""
+        gone = self._place.handle and self._endpoint.is_open and (
+            _library.flowfs_release(ctypes.byref(self._place)) != 0)
+        error = _failed() if gone else None
+        self._over()
+        if error:
+            raise error
 
-    def forward(self, flow, timeout=None):
-        """Sends it on through `flow`, without a copy where both share a pool, and releases it."""
-        self._flow.handle()
-        if _library.flowfs_forward(flow.handle(), ctypes.byref(self._place),
+    def forward(self, endpoint, timeout=None):
+        """Sends it on through `endpoint`, without a copy where both share a pool, and releases it."""
+        self._endpoint.handle()
+        if _library.flowfs_forward(endpoint.handle(), ctypes.byref(self._place),
                                    _microseconds(timeout)) != 0:
             raise _failed()
         self._over()
 
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.release()
+        else:
+            self._end()
 
-class Flow:
-    """One end of a flow. Made by dial() and accept()."""
+
+class Endpoint:
+    """What an end of a flow and a member of a bus do alike."""
 
     def __init__(self, handle):
         self._handle = handle
@@ -210,7 +227,7 @@ class Flow:
     def handle(self):
         """The flowfs_handle, for other code that calls the library."""
         if self._handle is None:
-            raise ValueError("the flow is closed")
+            raise ValueError("the endpoint is closed")
         return self._handle
 
     def send(self, message, timeout=None):
@@ -295,19 +312,6 @@ class Flow:
             raise _failed()
         return Borrowed(self, place, _PYBUF_READ) if got else None
 
-    def block_least(self, size):
-        """Loans of `size` bytes and more take a block of the pool; 0: the default."""
-        _library.flowfs_block_least(self.handle(), size)
-
-    @property
-    def shared_pool(self):
-        """Serial of the pool that this end and its peer share now, 0 for none."""
-        return _library.flowfs_shared_pool(self.handle())
-
-    def shutdown(self, how):
-        if _library.flowfs_shutdown(self.handle(), how) != 0:
-            raise _failed()
-
     def fileno(self):
         """For poll and epoll."""
         descriptor = _library.flowfs_fd(self.handle())
@@ -330,13 +334,6 @@ class Flow:
             raise _failed()
         return STATES[number]
 
-    @property
-    def peer(self):
-        found = _Peer()
-        if _library.flowfs_get_peer(self.handle(), ctypes.byref(found)) != 0:
-            raise _failed()
-        return Peer(found.flow, found.uid, found.gid, found.pid)
-
     def close(self):
         """For when no other thread is in a call."""
         handle, self._handle = self._handle, None
@@ -353,40 +350,75 @@ class Flow:
         self.close()
 
 
+class Flow(Endpoint):
+    """One end of a flow. Made by dial() and accept()."""
+
+    def block_least(self, size):
+        """Loans of `size` bytes and more take a block of the pool; 0: the default."""
+        _library.flowfs_block_least(self.handle(), size)
+
+    @property
+    def shared_pool(self):
+        """Serial of the pool that this end and its peer share now, 0 for none."""
+        return _library.flowfs_shared_pool(self.handle())
+
+    def shutdown(self, how):
+        if _library.flowfs_shutdown(self.handle(), how) != 0:
+            raise _failed()
+
+    @property
+    def peer(self):
+        found = _Peer()
+        if _library.flowfs_get_peer(self.handle(), ctypes.byref(found)) != 0:
+            raise _failed()
+        return Peer(found.flow, found.uid, found.gid, found.pid)
+
+
+class Member(Endpoint):
+    """A member of a bus, until it is closed. Made by join()."""
+
+    def skip(self):
+        """Passes over all that is unread but the newest message. How many."""
+        skipped = _library.flowfs_skip(self.handle())
+        if skipped < 0:
+            raise _failed()
+        return skipped
+
+
 class Set:
-    """Flows waited on together. A flow leaves the set before it is closed."""
+    """Endpoints waited on together. One leaves the set before it is closed."""
 
     def __init__(self, flags=0):
         self._set = _library.flowfs_set_new(flags)
         if self._set is None:
             raise _failed()
-        self._flows = {}
+        self._members = {}
 
     def _open(self):
         if self._set is None:
             raise ValueError("the set is closed")
         return self._set
 
-    def add(self, flow, events=POLLIN):
-        if _library.flowfs_set_add(self._open(), flow.handle(), events, None) != 0:
+    def add(self, endpoint, events=POLLIN):
+        if _library.flowfs_set_add(self._open(), endpoint.handle(), events, None) != 0:
             raise _failed()
-        self._flows[flow.handle()] = flow
+        self._members[endpoint.handle()] = endpoint
 
-    def remove(self, flow):
-        if _library.flowfs_set_remove(self._open(), flow.handle()) != 0:
+    def remove(self, endpoint):
+        if _library.flowfs_set_remove(self._open(), endpoint.handle()) != 0:
             raise _failed()
-        del self._flows[flow.handle()]
+        del self._members[endpoint.handle()]
 
     def wait(self, timeout=None, most=64):
-        """A list of (flow, events), at least one."""
+        """A list of (endpoint, events), at least one."""
         events = (_Event * most)()
         found = _library.flowfs_set_wait(self._open(), events, most, _microseconds(timeout))
         if found < 0:
             raise _failed()
-        return [(self._flows[event.handle], event.events) for event in events[:found]]
+        return [(self._members[event.handle], event.events) for event in events[:found]]
 
     def close(self):
-        """The flows stay open."""
+        """Its members stay open."""
         closing, self._set = self._set, None
         if closing is not None:
             _library.flowfs_set_free(closing)
@@ -401,19 +433,28 @@ class Set:
         self.close()
 
 
-def _opened(function, name, mount, flags, timeout):
-    handle = function(None if mount is None else os.fsencode(mount), os.fsencode(name), flags,
-                      _microseconds(timeout))
+def _path(mount):
+    return None if mount is None else os.fsencode(mount)
+
+
+def _opened(kind, handle):
     if handle is None:
         raise _failed()
-    return Flow(handle)
+    return kind(handle)
 
 
 def dial(name, mount=None, flags=0, timeout=None):
     """The client end of a new flow to names/NAME."""
-    return _opened(_library.flowfs_dial, name, mount, flags, timeout)
+    return _opened(Flow, _library.flowfs_dial(_path(mount), os.fsencode(name), flags,
+                                              _microseconds(timeout)))
 
 
 def accept(name, mount=None, flags=0, timeout=None):
     """The server end of the next flow to names/NAME."""
-    return _opened(_library.flowfs_accept, name, mount, flags, timeout)
+    return _opened(Flow, _library.flowfs_accept(_path(mount), os.fsencode(name), flags,
+                                                _microseconds(timeout)))
+
+
+def join(bus, mount=None, flags=0):
+    """A new member of buses/BUS, which receives and sends, or with RECEIVE_ONLY or SEND_ONLY one of it."""
+    return _opened(Member, _library.flowfs_join(_path(mount), os.fsencode(bus), flags))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * libflowfs: the two ends of a flow as handles. Messages go through shared memory where the mount
- * can map it, and through read and write where it cannot; the calls are the same.
+ * libflowfs: the two ends of a flow, and the members of a bus, as handles. Messages go through
+ * shared memory where the mount can map it, and through read and write where it cannot; the calls
+ * are the same.
  *
  * Errors: calls that fail return -1 (dial and accept NULL) and set errno.
  *
@@ -39,6 +40,9 @@ typedef struct flowfs_handle flowfs_handle;
 #define FLOWFS_SPIN_NEVER 2u  /* sleep at once where there is nothing to do */
 #define FLOWFS_SPIN_ALWAYS 4u /* do not sleep at all; the default is to spin while that pays */
 #define FLOWFS_NO_POOL 8u     /* do not join a pool: messages go through the flow's own memory */
+/* Of flowfs_join() alone. */
+#define FLOWFS_RECEIVE_ONLY 16u
+#define FLOWFS_SEND_ONLY 32u
 
 #define FLOWFS_FOREVER INT64_C(-1)
 
@@ -55,6 +59,24 @@ FLOWFS_API flowfs_handle* flowfs_dial(const char* mount, const char* name, unsig
 FLOWFS_API flowfs_handle* flowfs_accept(const char* mount, const char* name, unsigned flags,
                                         int64_t timeout_us);
 
+/* A new member of buses/BUS below `mount`, which receives what other members send from now on,
+ * after the bus's `history`, and sends to all of them; or one of the two alone. It does not wait,
+ * nor receive what it sends itself. All calls mean for it what they mean for a flow, where nothing
+ * else is said:
+ *
+ *   sending    EAGAIN, or a wait, only on a lossless bus; EPIPE never
+ *   receiving  never the end of the flow. What a lossy bus has dropped for this member is not told:
+ *              port/ID/stats of the bus counts it
+ *   both       ECONNABORTED the member was cut off by a lossless bus that it had blocked too long,
+ * or for breaking the rules of the shared memory; EBADF joined for the other direction only none
+ * flowfs_shutdown(), flowfs_get_peer(): EOPNOTSUPP. There are no pools
+ *
+ * flowfs_id() is the member's port.
+ *
+ * Threads: any. Errors: EINVAL no such flag or name, or both _ONLY; ENOENT; EACCES; EADDRNOTAVAIL
+ * `ports` members are there; EBUSY `writers` may send already; ENFILE; EMFILE; ENOMEM. */
+FLOWFS_API flowfs_handle* flowfs_join(const char* mount, const char* bus, unsigned flags);
+
 /* What was sent is delivered. NULL is ignored. Never fails. */
 FLOWFS_API void flowfs_close(flowfs_handle* handle);
 
@@ -68,6 +90,11 @@ FLOWFS_API int flowfs_send(flowfs_handle* handle, const void* message, size_t by
  * `bytes` and is kept for a call with more; EAGAIN; ETIMEDOUT; EPROTO. */
 FLOWFS_API ssize_t flowfs_recv(flowfs_handle* handle, void* buffer, size_t bytes,
                                int64_t timeout_us);
+
+/* Of a member of a bus: passes over all that is unread but the newest message, which the next call
+ * receives. How many, which count as dropped for this member; or -1 with EAGAIN another thread
+ * receives now; ECONNABORTED; EOPNOTSUPP not a bus, or a daemon that knows no better. */
+FLOWFS_API ssize_t flowfs_skip(flowfs_handle* handle);
 
 /* The same with a message in pieces. */
 FLOWFS_API int flowfs_sendv(flowfs_handle* handle, const struct iovec* pieces, int count,
@@ -131,8 +158,10 @@ FLOWFS_API void flowfs_loan_cancel(struct flowfs_space* space);
  * before it is looked at. */
 FLOWFS_API ssize_t flowfs_borrow(flowfs_handle* handle, int64_t timeout_us,
                                  struct flowfs_view* view);
-/* In any order. NULL and what is over are ignored. */
-FLOWFS_API void flowfs_release(struct flowfs_view* view);
+/* In any order. NULL and what is over are ignored. 0; or -1 with ESTALE: it was borrowed from a
+ * lossy bus, whose senders may have written over it in the meantime, so that what was read of it is
+ * not to be believed. It is released all the same. */
+FLOWFS_API int flowfs_release(struct flowfs_view* view);
 /* Sends it on through `handle`, which may be the one that it came from, and releases it: the same
  * block where there is one and that peer shares the pool too. Errors as flowfs_send(), after which
  * it is still borrowed. */
@@ -184,13 +213,14 @@ FLOWFS_API int flowfs_shutdown(flowfs_handle* handle, int how);
  * sure to end after the call that it stands for has given EAGAIN. */
 FLOWFS_API int flowfs_fd(flowfs_handle* handle);
 
-/* The end's number under flows/. 0 in a forked child. */
+/* The end's number under flows/, or the member's port of its bus. 0 in a forked child. */
 FLOWFS_API uint64_t flowfs_id(const flowfs_handle* handle);
 
 /* 1: through shared memory; 0: through read and write, or not up yet. */
 FLOWFS_API int flowfs_is_mapped(const flowfs_handle* handle);
 
-/* FLOWFS_STATE_* of wire.h. ENOENT: the end has gone. */
+/* FLOWFS_STATE_* of wire.h. ENOENT: the end has gone. A member of a bus is ALLOCATED, or
+ * DEALLOCATED once it has been cut off. */
 FLOWFS_API int flowfs_state(flowfs_handle* handle);
 
 struct flowfs_peer {

@@ -75,7 +75,7 @@ class Loan {
   }
 
  private:
-  friend class Flow;
+  friend class Endpoint;
   flowfs_space space_{};
 };
 
@@ -98,23 +98,22 @@ class Borrowed {
   }
   explicit operator bool() const { return view_.handle != nullptr; }
 
+  // Releases it now. False: it came from a lossy bus that may have written over it meanwhile, and
+  // what was read of it is not to be believed.
+  [[nodiscard]] bool release() {
+    const int released = flowfs_release(&view_);
+    return released == 0 || errno != ESTALE;
+  }
+
  private:
-  friend class Flow;
+  friend class Endpoint;
   flowfs_view view_{};
 };
 
-// One end of a flow. Move-only; a moved-from one may only be assigned to or destroyed.
-class Flow {
+// What an end of a flow and a member of a bus do alike. Move-only; a moved-from one may only be
+// assigned to or destroyed.
+class Endpoint {
  public:
-  static Flow dial(const std::string& name, const Opening& how = {}) {
-    return Flow(flowfs_dial(how.mount, name.c_str(), how.flags, how.timeout.count()),
-                "flowfs_dial");
-  }
-  static Flow accept(const std::string& name, const Opening& how = {}) {
-    return Flow(flowfs_accept(how.mount, name.c_str(), how.flags, how.timeout.count()),
-                "flowfs_accept");
-  }
-
   void send(std::span<const std::byte> message, Timeout timeout = kForever) {
     check(flowfs_send(get(), message.data(), message.size(), timeout.count()), "flowfs_send");
   }
@@ -161,13 +160,13 @@ class Flow {
               "flowfs_recv_many"));
   }
 
-  // Space for a message of up to `bytes`, which must not outlive the flow.
+  // Space for a message of up to `bytes`, which must not outlive the endpoint.
   [[nodiscard]] Loan loan(std::size_t bytes, Timeout timeout = kForever) {
     Loan lent;
     check(flowfs_loan(get(), bytes, timeout.count(), &lent.space_), "flowfs_loan");
     return lent;
   }
-  // The next message, which must not outlive the flow; empty at the end.
+  // The next message, which must not outlive the endpoint; empty at the end of a flow.
   [[nodiscard]] Borrowed borrow(Timeout timeout = kForever) {
     Borrowed found;
     check(flowfs_borrow(get(), timeout.count(), &found.view_), "flowfs_borrow");
@@ -182,16 +181,11 @@ class Flow {
     check(got, "flowfs_borrow");
     return found;
   }
-  // Sends on what was borrowed, from this flow or another, without a copy where that can be.
+  // Sends on what was borrowed, from this endpoint or another, without a copy where that can be.
   void forward(Borrowed& message, Timeout timeout = kForever) {
     check(flowfs_forward(get(), &message.view_, timeout.count()), "flowfs_forward");
   }
-  // As flowfs_block_least().
-  void set_block_least(std::size_t bytes) { flowfs_block_least(get(), bytes); }
-  // Serial of the pool shared with the peer now; 0: none.
-  [[nodiscard]] std::uint64_t shared_pool() const { return flowfs_shared_pool(get()); }
 
-  void shutdown(int how) { check(flowfs_shutdown(get(), how), "flowfs_shutdown"); }
   // For poll and epoll.
   [[nodiscard]] int fd() const { return check(flowfs_fd(get()), "flowfs_fd"); }
   [[nodiscard]] std::uint64_t id() const { return flowfs_id(get()); }
@@ -200,20 +194,11 @@ class Flow {
   [[nodiscard]] std::uint32_t state() const {
     return static_cast<std::uint32_t>(check(flowfs_state(get()), "flowfs_state"));
   }
-  [[nodiscard]] flowfs_peer peer() const {
-    flowfs_peer found{};
-    check(flowfs_get_peer(get(), &found), "flowfs_get_peer");
-    return found;
-  }
 
   [[nodiscard]] flowfs_handle* get() const { return handle_.get(); }
 
- private:
-  struct Close {
-    void operator()(flowfs_handle* handle) const { flowfs_close(handle); }
-  };
-
-  Flow(flowfs_handle* handle, const char* call) : handle_(handle) {
+ protected:
+  Endpoint(flowfs_handle* handle, const char* call) : handle_(handle) {
     if (handle == nullptr) {
       throw std::system_error(errno, std::generic_category(), call);
     }
@@ -222,12 +207,62 @@ class Flow {
   static Answer check(Answer answer, const char* call) {
     return detail::check(answer, call);
   }
+
+ private:
+  struct Close {
+    void operator()(flowfs_handle* handle) const { flowfs_close(handle); }
+  };
+
   static bool would_block(ssize_t answer) { return detail::would_block(answer); }
 
   std::unique_ptr<flowfs_handle, Close> handle_;
 };
 
-// Flows waited on together. They stay the caller's, and leave the set before they are destroyed.
+// One end of a flow.
+class Flow : public Endpoint {
+ public:
+  static Flow dial(const std::string& name, const Opening& how = {}) {
+    return Flow(flowfs_dial(how.mount, name.c_str(), how.flags, how.timeout.count()),
+                "flowfs_dial");
+  }
+  static Flow accept(const std::string& name, const Opening& how = {}) {
+    return Flow(flowfs_accept(how.mount, name.c_str(), how.flags, how.timeout.count()),
+                "flowfs_accept");
+  }
+
+  // As flowfs_block_least().
+  void set_block_least(std::size_t bytes) { flowfs_block_least(get(), bytes); }
+  // Serial of the pool shared with the peer now; 0: none.
+  [[nodiscard]] std::uint64_t shared_pool() const { return flowfs_shared_pool(get()); }
+
+  void shutdown(int how) { check(flowfs_shutdown(get(), how), "flowfs_shutdown"); }
+  [[nodiscard]] flowfs_peer peer() const {
+    flowfs_peer found{};
+    check(flowfs_get_peer(get(), &found), "flowfs_get_peer");
+    return found;
+  }
+
+ private:
+  Flow(flowfs_handle* handle, const char* call) : Endpoint(handle, call) {}
+};
+
+// A member of a bus, until it is destroyed.
+class Member : public Endpoint {
+ public:
+  // `flags`: FLOWFS_RECEIVE_ONLY and the like. `mount`: as flowfs_join().
+  static Member join(const std::string& bus, unsigned flags = 0, const char* mount = nullptr) {
+    return Member(flowfs_join(mount, bus.c_str(), flags), "flowfs_join");
+  }
+
+  // Passes over all that is unread but the newest message. How many.
+  std::size_t skip() { return static_cast<std::size_t>(check(flowfs_skip(get()), "flowfs_skip")); }
+
+ private:
+  Member(flowfs_handle* handle, const char* call) : Endpoint(handle, call) {}
+};
+
+// Endpoints waited on together. They stay the caller's, and leave the set before they are
+// destroyed.
 class Set {
  public:
   // `flags`: FLOWFS_SPIN_*.
@@ -237,11 +272,11 @@ class Set {
     }
   }
   // `events`: POLLIN, POLLOUT or both. `data` comes back with them.
-  void add(const Flow& flow, unsigned events, void* data = nullptr) {
-    detail::check(flowfs_set_add(set_.get(), flow.get(), events, data), "flowfs_set_add");
+  void add(const Endpoint& endpoint, unsigned events, void* data = nullptr) {
+    detail::check(flowfs_set_add(set_.get(), endpoint.get(), events, data), "flowfs_set_add");
   }
-  void remove(const Flow& flow) {
-    detail::check(flowfs_set_remove(set_.get(), flow.get()), "flowfs_set_remove");
+  void remove(const Endpoint& endpoint) {
+    detail::check(flowfs_set_remove(set_.get(), endpoint.get()), "flowfs_set_remove");
   }
   // The part of `events` that was filled in.
   std::span<flowfs_event> wait(std::span<flowfs_event> events, Timeout timeout = kForever) {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "flowfs/wire.h"
+
 namespace flowfs::fs {
 
 BusFile::BusFile(Buses& buses, Parking& parking, Replies& replies, Node node, int flags)
@@ -123,9 +125,23 @@ void BusFile::serve_writer() {
 
 void BusFile::ioctl(Request request, unsigned command, std::span<const std::byte> in,
                     std::size_t out_size) {
+  if (command == FLOWFS_IOC_SKIP && out_size >= sizeof(std::uint64_t)) {
+    skip(request);
+    return;
+  }
   const registry::Port* port = buses_.registry().find_port(port_);
   const auto number = port != nullptr ? static_cast<std::uint64_t>(port->number) : 0;
   rules_.ioctl(replies_, request, command, in, out_size, number);
+}
+
+void BusFile::skip(Request request) {
+  if (live_ == nullptr) {
+    replies_.error(request, ECONNABORTED);
+    return;
+  }
+  const std::uint64_t skipped = live_->data.skip(port_, Clock::now());
+  fuse_reply_ioctl(request.raw, 0, &skipped, sizeof skipped);
+  buses_.settle(*live_);
 }
 
 unsigned BusFile::ready() {

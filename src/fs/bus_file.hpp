@@ -32,6 +32,7 @@ class BusFile : public File, private bus::Member {
   void on_cut_off() override;
 
   bool answer_read(Request request, std::size_t size);
+  void skip(Request request);
   void serve_writer();
   void wait_for_room();
 

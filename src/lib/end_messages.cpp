@@ -8,67 +8,67 @@
 namespace flowfs::lib {
 
 template <typename Call>
-std::invoke_result_t<Call, FileSender&> End::sending(const Wait& wait, Call call) {
+std::invoke_result_t<Call, Sender&> End::sending(const Wait& wait, Call call) {
   if (const Status up = establish(wait); !up) {
     return std::unexpected(up.error());
   }
-  if (mode() == Mode::forked) {
-    return fail(EBADF, "the parent's");
+  if (const Status ours = is_ours(); !ours) {
+    return std::unexpected(ours.error());
   }
   const auto turn = take_turn(send_mutex_, wait);
   if (!turn) {
     return std::unexpected(turn.error());
   }
-  return mode() == Mode::mapped ? call(mapped_->sender) : call(file_sender_);
+  return call(*sender_);
 }
 
 template <typename Call>
-std::invoke_result_t<Call, FileReceiver&> End::receiving(const Wait& wait, Call call) {
+std::invoke_result_t<Call, Receiver&> End::receiving(const Wait& wait, Call call) {
   if (const Status up = establish(wait); !up) {
     return std::unexpected(up.error());
   }
-  if (mode() == Mode::forked) {
-    return fail(EBADF, "the parent's");
+  if (const Status ours = is_ours(); !ours) {
+    return std::unexpected(ours.error());
   }
   const auto turn = take_turn(receive_mutex_, wait);
   if (!turn) {
     return std::unexpected(turn.error());
   }
-  return mode() == Mode::mapped ? call(mapped_->receiver) : call(file_receiver_);
+  return call(*receiver_);
 }
 
 Status End::send(std::span<const std::byte> message, const Wait& wait) {
-  return sending(wait, [&](auto& sender) { return sender.send(message, wait); });
+  return sending(wait, [&](Sender& sender) { return sender.send(message, wait); });
 }
 
 Status End::send(Pieces message, const Wait& wait) {
-  return sending(wait, [&](auto& sender) { return sender.send(message, wait); });
+  return sending(wait, [&](Sender& sender) { return sender.send(message, wait); });
 }
 
 Result<std::size_t> End::send_many(Pieces messages, const Wait& wait) {
-  return sending(wait, [&](auto& sender) { return sender.send_many(messages, wait); });
+  return sending(wait, [&](Sender& sender) { return sender.send_many(messages, wait); });
 }
 
 Result<Space> End::loan(std::size_t bytes, const Wait& wait) {
   // relaxed: a loan that another thread makes meanwhile may go by the value before.
   const std::size_t least = block_least_.load(std::memory_order_relaxed);
-  return sending(wait, [&](auto& sender) { return sender.loan(bytes, least, wait); });
+  return sending(wait, [&](Sender& sender) { return sender.loan(bytes, least, wait); });
 }
 
 Status End::commit(std::uint64_t id, std::size_t bytes, const Wait& wait) {
-  return sending(wait, [&](auto& sender) { return sender.commit(id, bytes, wait); });
+  return sending(wait, [&](Sender& sender) { return sender.commit(id, bytes, wait); });
 }
 
 Status End::cancel(std::uint64_t id) {
   return sending({.blocks = true, .deadline = kNever},
-                 [&](auto& sender) { return sender.cancel(id); });
+                 [&](Sender& sender) { return sender.cancel(id); });
 }
 
 Result<std::size_t> End::receive(Pieces into, const Wait& wait) {
   if (total_bytes(into) == 0) {
     return fail(EINVAL, "no room for any message");
   }
-  return receiving(wait, [&](auto& receiver) { return receiver.receive(into, wait); });
+  return receiving(wait, [&](Receiver& receiver) { return receiver.receive(into, wait); });
 }
 
 Result<std::size_t> End::receive_many(std::span<iovec> into, const Wait& wait) {
@@ -76,28 +76,33 @@ Result<std::size_t> End::receive_many(std::span<iovec> into, const Wait& wait) {
   if (into.empty() || std::ranges::any_of(into, is_empty)) {
     return fail(EINVAL, "no room for any message");
   }
-  return receiving(wait, [&](auto& receiver) { return receiver.receive_many(into, wait); });
+  return receiving(wait, [&](Receiver& receiver) { return receiver.receive_many(into, wait); });
 }
 
 Result<View> End::borrow(const Wait& wait) {
-  return receiving(wait, [&](auto& receiver) { return receiver.borrow(wait); });
+  return receiving(wait, [&](Receiver& receiver) { return receiver.borrow(wait); });
 }
 
 Status End::release(std::uint64_t id) {
   return receiving({.blocks = true, .deadline = kNever},
-                   [&](auto& receiver) { return receiver.release(id); });
+                   [&](Receiver& receiver) { return receiver.release(id); });
+}
+
+Result<std::uint64_t> End::skip() {
+  return receiving({.blocks = false, .deadline = kNever},
+                   [](Receiver& receiver) { return receiver.skip(); });
 }
 
 // The two ends may be the same: the turn of receiving is over before that of sending begins.
 Status End::forward(End& from, std::uint64_t id, const Wait& wait) {
   if (from.mode() == Mode::mapped) {
     const auto block =
-        from.with_receiver([&](MappedReceiver& receiver) { return receiver.take_block(id); });
+        from.with_receiver([&](Receiver& receiver) { return receiver.take_block(id); });
     if (block) {
       return forward_block(from, id, *block, wait);
     }
   }
-  const auto view = from.receiving(wait, [&](auto& receiver) -> Result<View> {
+  const auto view = from.receiving(wait, [&](Receiver& receiver) -> Result<View> {
     const auto found = receiver.find_view(id);
     return found ? Result<View>(*found) : fail(EINVAL, "not borrowed");
   });
@@ -109,9 +114,9 @@ Status End::forward(End& from, std::uint64_t id, const Wait& wait) {
 }
 
 Status End::forward_block(End& from, std::uint64_t id, PooledMessage message, const Wait& wait) {
-  const auto gone = sending(wait, [&](auto& sender) { return sender.send_block(message, wait); });
+  const auto gone = sending(wait, [&](Sender& sender) { return sender.send_block(message, wait); });
   if (!gone) {
-    from.with_receiver([&](MappedReceiver& receiver) { receiver.put_block_back(id, message); });
+    from.with_receiver([&](Receiver& receiver) { receiver.put_block_back(id, message); });
     return std::unexpected(gone.error());
   }
   if (!*gone) {

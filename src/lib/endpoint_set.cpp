@@ -61,11 +61,11 @@ std::uint32_t EndpointSet::ready_for(const Member& member) {
   }
   std::uint32_t ready = 0;
   if ((member.interest & POLLIN) != 0 &&
-      member.end->with_receiver([](MappedReceiver& receiver) { return receiver.is_ready(); })) {
+      member.end->with_receiver([](Pollable& receiver) { return receiver.is_ready(); })) {
     ready |= POLLIN;
   }
   if ((member.interest & POLLOUT) != 0 &&
-      member.end->with_sender([](MappedSender& sender) { return sender.is_ready(); })) {
+      member.end->with_sender([](Pollable& sender) { return sender.is_ready(); })) {
     ready |= POLLOUT;
   }
   return ready;
@@ -103,15 +103,14 @@ bool EndpointSet::arm_all(std::vector<Doorbell>& bells) {
       continue;
     }
     if ((member.interest & POLLIN) != 0) {
-      auto bell =
-          member.end->with_receiver([](MappedReceiver& receiver) { return receiver.arm(); });
+      auto bell = member.end->with_receiver([](Pollable& receiver) { return receiver.arm(); });
       if (!bell) {
         return false;
       }
       bells.push_back(std::move(*bell));
     }
     if ((member.interest & POLLOUT) != 0) {
-      auto bell = member.end->with_sender([](MappedSender& sender) { return sender.arm(); });
+      auto bell = member.end->with_sender([](Pollable& sender) { return sender.arm(); });
       if (!bell) {
         return false;
       }
@@ -124,8 +123,8 @@ bool EndpointSet::arm_all(std::vector<Doorbell>& bells) {
 void EndpointSet::disarm_all() {
   for (const Member& member : members_) {
     if (member.end->is_mapped()) {
-      member.end->with_receiver([](MappedReceiver& receiver) { receiver.disarm(); });
-      member.end->with_sender([](MappedSender& sender) { sender.disarm(); });
+      member.end->with_receiver([](Pollable& receiver) { receiver.disarm(); });
+      member.end->with_sender([](Pollable& sender) { sender.disarm(); });
     }
   }
 }

@@ -2,6 +2,7 @@
 #include "lib/file_mode.hpp"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -134,14 +135,20 @@ Result<std::size_t> FileSender::send_many(Pieces messages, const Wait& wait) {
   return sent;
 }
 
-// The mtu of a flow never changes. Where it cannot be read, the commit finds out.
+// Where it cannot be read, the commit finds out.
 std::size_t FileSender::longest() {
-  if (longest_ == 0) {
-    const auto text = read_file(stats_);
-    const auto mtu = text ? number_of(*text, "mtu") : std::unexpected(text.error());
-    longest_ = mtu ? static_cast<std::size_t>(*mtu) : kLongestBuffer;
+  if (longest_ != 0) {
+    return longest_;
   }
-  return longest_;
+  const auto text = read_file(mtu_.file);
+  if (!text) {
+    return kLongestBuffer;
+  }
+  const bool fixed = !mtu_.key.empty();
+  const auto mtu = fixed ? number_of(*text, mtu_.key) : number_of("mtu " + *text, "mtu");
+  const std::size_t longest = mtu ? static_cast<std::size_t>(*mtu) : kLongestBuffer;
+  longest_ = fixed ? longest : 0;
+  return longest;
 }
 
 Result<Space> FileSender::loan(std::size_t bytes, std::size_t /*block_least*/,
@@ -180,7 +187,7 @@ void FileSender::end_loan() {
   loan_.reset();
 }
 
-Result<bool> FileSender::send_block(const PooledMessage& message, const Wait& wait) {
+Result<bool> FileSender::send_block(PooledMessage& message, const Wait& wait) {
   const Status sent = send(std::span<const std::byte>(message.bytes()), wait);
   return sent ? Result<bool>(false) : std::unexpected(sent.error());
 }
@@ -257,6 +264,16 @@ Status FileReceiver::release(std::uint64_t id) {
   }
   buffers_.drop(id);
   return {};
+}
+
+Result<std::uint64_t> FileReceiver::skip() {
+  std::uint64_t skipped = 0;
+  while (::ioctl(fd_, FLOWFS_IOC_SKIP, &skipped) != 0) {
+    if (errno != EINTR) {
+      return errno == ENOTTY ? Receiver::skip() : fail_errno("skip");
+    }
+  }
+  return skipped;
 }
 
 std::optional<View> FileReceiver::find_view(std::uint64_t id) const {

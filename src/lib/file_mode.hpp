@@ -17,7 +17,7 @@
 
 #include "base/result.hpp"
 #include "lib/packet.hpp"
-#include "lib/pool_member.hpp"
+#include "lib/sides.hpp"
 #include "lib/wait.hpp"
 
 namespace flowfs::lib {
@@ -48,18 +48,23 @@ class Buffers {
   Buffer spare_;
 };
 
-class FileSender {
+class FileSender final : public Sender {
  public:
-  // `stats`: flows/ID/stats of the end, which tells the mtu.
-  FileSender(int fd, std::string stats) : fd_(fd), stats_(std::move(stats)) {}
-  Status send(std::span<const std::byte> message, const Wait& wait);
-  Status send(Pieces message, const Wait& wait);
-  Result<std::size_t> send_many(Pieces messages, const Wait& wait);
-  Result<Space> loan(std::size_t bytes, std::size_t block_least, const Wait& wait);
-  Status commit(std::uint64_t id, std::size_t bytes, const Wait& wait);
-  Status cancel(std::uint64_t id);
+  // Which file tells the mtu: the line of `key`, once and for all; without a key the whole file,
+  // which may change.
+  struct Mtu {
+    std::string file;
+    std::string key;
+  };
+  FileSender(int fd, Mtu mtu) : fd_(fd), mtu_(std::move(mtu)) {}
+  Status send(std::span<const std::byte> message, const Wait& wait) override;
+  Status send(Pieces message, const Wait& wait) override;
+  Result<std::size_t> send_many(Pieces messages, const Wait& wait) override;
+  Result<Space> loan(std::size_t bytes, std::size_t block_least, const Wait& wait) override;
+  Status commit(std::uint64_t id, std::size_t bytes, const Wait& wait) override;
+  Status cancel(std::uint64_t id) override;
   // Never takes the block.
-  Result<bool> send_block(const PooledMessage& message, const Wait& wait);
+  Result<bool> send_block(PooledMessage& message, const Wait& wait) override;
 
  private:
   // As in the memory of a mapped flow, there is one space at a time, and nothing passes it.
@@ -73,21 +78,22 @@ class FileSender {
   void end_loan();
 
   int fd_;
-  std::string stats_;
-  std::size_t longest_ = 0;  // the mtu, once it was asked for
+  Mtu mtu_;
+  std::size_t longest_ = 0;  // the mtu, once it was asked for, where it never changes
   Buffers buffers_;
   std::optional<Loan> loan_;
   std::uint64_t last_id_ = 0;
 };
 
-class FileReceiver {
+class FileReceiver final : public Receiver {
  public:
   explicit FileReceiver(int fd) : fd_(fd) {}
-  Result<std::size_t> receive(Pieces into, const Wait& wait);
-  Result<std::size_t> receive_many(std::span<iovec> into, const Wait& wait);
-  Result<View> borrow(const Wait& wait);
-  Status release(std::uint64_t id);
-  [[nodiscard]] std::optional<View> find_view(std::uint64_t id) const;
+  Result<std::size_t> receive(Pieces into, const Wait& wait) override;
+  Result<std::size_t> receive_many(std::span<iovec> into, const Wait& wait) override;
+  Result<View> borrow(const Wait& wait) override;
+  Status release(std::uint64_t id) override;
+  [[nodiscard]] std::optional<View> find_view(std::uint64_t id) const override;
+  Result<std::uint64_t> skip() override;
 
  private:
   Result<std::size_t> receive(std::span<std::byte> into, const Wait& wait) const;

@@ -6,12 +6,16 @@
 #include <string>
 #include <string_view>
 
+#include "lib/bus_member.hpp"
 #include "lib/c_abi.hpp"
+#include "lib/flow_end.hpp"
 
 using flowfs::fail;
 using flowfs::Result;
 using flowfs::Status;
+using flowfs::lib::BusMember;
 using flowfs::lib::End;
+using flowfs::lib::FlowEnd;
 using flowfs::lib::guarded;
 using flowfs::lib::Pieces;
 using flowfs::lib::Role;
@@ -21,6 +25,9 @@ namespace {
 
 constexpr unsigned kFlags =
     FLOWFS_FILE_MODE | FLOWFS_SPIN_NEVER | FLOWFS_SPIN_ALWAYS | FLOWFS_NO_POOL;
+constexpr unsigned kBusFlags = FLOWFS_FILE_MODE | FLOWFS_SPIN_NEVER | FLOWFS_SPIN_ALWAYS |
+                               FLOWFS_RECEIVE_ONLY | FLOWFS_SEND_ONLY;
+constexpr unsigned kBothOnly = FLOWFS_RECEIVE_ONLY | FLOWFS_SEND_ONLY;
 constexpr const char* kDefaultMount = "/run/flowfs";
 
 std::string mount_of(const char* mount) {
@@ -31,16 +38,17 @@ std::string mount_of(const char* mount) {
   return named != nullptr && *named != '\0' ? named : kDefaultMount;
 }
 
-flowfs_handle* open_end(Role role, const char* mount, const char* name, unsigned flags,
-                        std::int64_t timeout_us) {
+// A handle for what `open(mount, name)` makes: an end of names/NAME or buses/NAME.
+template <typename Open>
+flowfs_handle* open_handle(const char* mount, const char* name, bool flags_are_known, Open open) {
   return guarded<flowfs_handle*>(nullptr, [&]() -> Result<flowfs_handle*> {
     const std::string_view given = name == nullptr ? "" : name;
-    if ((flags & ~kFlags) != 0 || given.empty() || given == "." || given == ".." ||
+    if (!flags_are_known || given.empty() || given == "." || given == ".." ||
         given.find('/') != std::string_view::npos) {
       return fail(EINVAL, "name or flags");
     }
     auto handle = std::make_unique<flowfs_handle>();
-    auto end = End::open(role, mount_of(mount), std::string(given), flags, wait_of(timeout_us));
+    Result<std::unique_ptr<End>> end = open(mount_of(mount), std::string(given));
     if (!end) {
       return std::unexpected(end.error());
     }
@@ -49,22 +57,41 @@ flowfs_handle* open_end(Role role, const char* mount, const char* name, unsigned
   });
 }
 
+flowfs_handle* open_flow(Role role, const char* mount, const char* name, unsigned flags,
+                         std::int64_t timeout_us) {
+  return open_handle(mount, name, (flags & ~kFlags) == 0,
+                     [&](const std::string& tree, const std::string& given) {
+                       return FlowEnd::open(role, tree, given, flags, wait_of(timeout_us));
+                     });
+}
+
 }  // namespace
 
 flowfs_handle* flowfs_dial(const char* mount, const char* name, unsigned flags,
                            int64_t timeout_us) {
-  return open_end(Role::client, mount, name, flags, timeout_us);
+  return open_flow(Role::client, mount, name, flags, timeout_us);
 }
 
 flowfs_handle* flowfs_accept(const char* mount, const char* name, unsigned flags,
                              int64_t timeout_us) {
-  return open_end(Role::server, mount, name, flags, timeout_us);
+  return open_flow(Role::server, mount, name, flags, timeout_us);
+}
+
+flowfs_handle* flowfs_join(const char* mount, const char* bus, unsigned flags) {
+  const bool known = (flags & ~kBusFlags) == 0 && (flags & kBothOnly) != kBothOnly;
+  return open_handle(mount, bus, known, [&](const std::string& tree, const std::string& given) {
+    return BusMember::join(tree, given, flags);
+  });
 }
 
 void flowfs_close(flowfs_handle* handle) {
   const int saved = errno;
   delete handle;
   errno = saved;
+}
+
+ssize_t flowfs_skip(flowfs_handle* handle) {
+  return guarded<ssize_t>(-1, [&] { return handle->end->skip(); });
 }
 
 int flowfs_send(flowfs_handle* handle, const void* message, size_t bytes, int64_t timeout_us) {

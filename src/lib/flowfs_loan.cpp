@@ -70,14 +70,19 @@ ssize_t flowfs_borrow(flowfs_handle* handle, int64_t timeout_us, struct flowfs_v
   });
 }
 
-void flowfs_release(struct flowfs_view* view) {
+int flowfs_release(struct flowfs_view* view) {
   if (view == nullptr || view->handle == nullptr) {
-    return;
+    return 0;
   }
   const int saved = errno;
-  guarded(-1, [&] { return view->handle->end->release(view->id); });
+  const int released = guarded(-1, [&] { return view->handle->end->release(view->id); });
   *view = {};
+  // Anything else says that it is over already: closed, or the parent's.
+  if (released != 0 && errno == ESTALE) {
+    return -1;
+  }
   errno = saved;
+  return 0;
 }
 
 int flowfs_forward(flowfs_handle* handle, struct flowfs_view* view, int64_t timeout_us) {

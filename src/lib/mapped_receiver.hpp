@@ -20,8 +20,8 @@
 
 #include "base/result.hpp"
 #include "lib/attachment.hpp"
-#include "lib/mapped_sender.hpp"
 #include "lib/packet.hpp"
+#include "lib/sides.hpp"
 #include "lib/spin.hpp"
 #include "lib/tally.hpp"
 #include "lib/wait.hpp"
@@ -30,35 +30,25 @@
 
 namespace flowfs::lib {
 
-class MappedReceiver {
+class MappedReceiver final : public MappedReceiving {
  public:
   MappedReceiver(const Attachment& attachment, SpinBudget spin);
-  ~MappedReceiver();
-  MappedReceiver(const MappedReceiver&) = delete;
-  MappedReceiver& operator=(const MappedReceiver&) = delete;
+  ~MappedReceiver() override;
 
-  // The length of the message; 0 at the end.
-  Result<std::size_t> receive(Pieces into, const Wait& wait);
-  // One message into each piece, whose length becomes the message's. How many, 0 at the end; waits
-  // only before the first.
-  Result<std::size_t> receive_many(std::span<iovec> into, const Wait& wait);
+  Result<std::size_t> receive(Pieces into, const Wait& wait) override;
+  Result<std::size_t> receive_many(std::span<iovec> into, const Wait& wait) override;
 
   // mapped_borrows.cpp
-  Result<View> borrow(const Wait& wait);
-  Status release(std::uint64_t id);
-  // Where it lies in a block, that is no longer borrowed but the caller's; else nothing.
-  std::optional<PooledMessage> take_block(std::uint64_t id);
-  // Undoes take_block().
-  void put_block_back(std::uint64_t id, const PooledMessage& message);
-  [[nodiscard]] std::optional<View> find_view(std::uint64_t id) const;
+  Result<View> borrow(const Wait& wait) override;
+  Status release(std::uint64_t id) override;
+  std::optional<PooledMessage> take_block(std::uint64_t id) override;
+  void put_block_back(std::uint64_t id, const PooledMessage& message) override;
+  [[nodiscard]] std::optional<View> find_view(std::uint64_t id) const override;
 
-  // From then on an EAGAIN is followed by a ring when there is a message, for whoever polls.
-  void ring_when_ready() { rings_.store(true, std::memory_order_relaxed); }
-  // Whether there is a message, or none will come any more.
-  bool is_ready();
-  // From here to disarm() the doorbell is rung when that becomes so. Nothing: it is so now.
-  std::optional<Doorbell> arm();
-  void disarm() { sleeper_.end(); }
+  void ring_when_ready() override { rings_.store(true, std::memory_order_relaxed); }
+  bool is_ready() override;
+  std::optional<Doorbell> arm() override;
+  void disarm() override { sleeper_.end(); }
 
  private:
   // What the status slot says about the lane that is read.

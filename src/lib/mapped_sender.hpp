@@ -19,6 +19,7 @@
 #include "base/result.hpp"
 #include "lib/attachment.hpp"
 #include "lib/packet.hpp"
+#include "lib/sides.hpp"
 #include "lib/spin.hpp"
 #include "lib/tally.hpp"
 #include "lib/wait.hpp"
@@ -27,43 +28,25 @@
 
 namespace flowfs::lib {
 
-// The word to sleep on until something has changed, and what keeps it mapped.
-struct Doorbell {
-  const FutexWord* word = nullptr;
-  std::uint32_t value = 0;
-  std::shared_ptr<const PeerSegment> keeps;
-};
-
-class MappedSender {
+class MappedSender final : public MappedSending {
  public:
   MappedSender(const Attachment& attachment, SpinBudget spin);
-  ~MappedSender();
-  MappedSender(const MappedSender&) = delete;
-  MappedSender& operator=(const MappedSender&) = delete;
+  ~MappedSender() override;
 
-  Status send(std::span<const std::byte> message, const Wait& wait);
-  Status send(Pieces message, const Wait& wait);
-  // Each piece is a message. How many were sent; waits only before the first.
-  Result<std::size_t> send_many(Pieces messages, const Wait& wait);
+  Status send(std::span<const std::byte> message, const Wait& wait) override;
+  Status send(Pieces message, const Wait& wait) override;
+  Result<std::size_t> send_many(Pieces messages, const Wait& wait) override;
 
   // mapped_loans.cpp
-  // In a block from `block_least` bytes on, where the peer shares the pool; 0: where it does not
-  // fit a record.
-  Result<Space> loan(std::size_t bytes, std::size_t block_least, const Wait& wait);
-  // The loan is over, but after EAGAIN, ETIMEDOUT, EBUSY and EINVAL.
-  Status commit(std::uint64_t id, std::size_t bytes, const Wait& wait);
-  Status cancel(std::uint64_t id);
-  // Hands the block over where the peer shares the pool, else copies it. Whether the block is gone;
-  // otherwise it is still the caller's, in the generation that `message` says now.
-  Result<bool> send_block(PooledMessage& message, const Wait& wait);
+  Result<Space> loan(std::size_t bytes, std::size_t block_least, const Wait& wait) override;
+  Status commit(std::uint64_t id, std::size_t bytes, const Wait& wait) override;
+  Status cancel(std::uint64_t id) override;
+  Result<bool> send_block(PooledMessage& message, const Wait& wait) override;
 
-  // From then on an EAGAIN is followed by a ring when there is room, for whoever polls.
-  void ring_when_ready() { rings_.store(true, std::memory_order_relaxed); }
-  // Whether a message of any length has room, or none will have any more.
-  bool is_ready();
-  // From here to disarm() the doorbell is rung when that becomes so. Nothing: it is so now.
-  std::optional<Doorbell> arm();
-  void disarm() { sleeper_.end(); }
+  void ring_when_ready() override { rings_.store(true, std::memory_order_relaxed); }
+  bool is_ready() override;
+  std::optional<Doorbell> arm() override;
+  void disarm() override { sleeper_.end(); }
   // Wakes a thread that waits for room, once: it may be just about to. From another thread.
   void nudge() const;
 

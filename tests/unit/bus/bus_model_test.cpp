@@ -41,7 +41,7 @@ class Play {
   explicit Play(std::uint32_t seed) : random_(seed), bus_(limits_) {}
 
   void step() {
-    switch (pick(10)) {
+    switch (pick(11)) {
       case 0:
         join();
         break;
@@ -52,8 +52,11 @@ class Play {
         change_limits();
         break;
       case 3:
+        skip();
+        break;
       case 4:
       case 5:
+      case 6:
         send();
         break;
       default:
@@ -196,6 +199,29 @@ class Play {
       }
       bus_.consume(player->id, part, now_);
     }
+  }
+
+  void skip() {
+    Player* player = pick_player();
+    if (player == nullptr) {
+      return;
+    }
+    const auto is_unread = [player](const Message& message) {
+      return message.unread.contains(player->id);
+    };
+    const auto lag = static_cast<std::uint64_t>(std::ranges::count_if(log_, is_unread));
+    const std::uint64_t skipped = lag > 1 ? lag - 1 : 0;
+    for (std::uint64_t left = skipped; left > 0; --left) {
+      std::ranges::find_if(log_, is_unread)->unread.erase(player->id);
+    }
+    if (skipped > 0) {
+      player->consumed = 0;
+      player->overtaken = false;
+    }
+    player->counts.dropped += skipped;
+    dropped_ += skipped;
+    trim();
+    ASSERT_EQ(bus_.skip(player->id, now_), skipped);
   }
 
   std::size_t log_bytes() const {

@@ -103,6 +103,38 @@ TEST_F(BusTest, a_short_read_goes_on_with_the_rest_of_the_same_message) {
   EXPECT_EQ(read(b), "world");
 }
 
+TEST_F(BusTest, a_reader_skips_to_the_newest) {
+  const PortId a = join();
+  const PortId b = join();
+  const PortId other = join(kReads);
+  EXPECT_EQ(bus.skip(b, now), 0U);
+  for (const std::string_view text : {"one", "two", "three"}) {
+    ASSERT_EQ(send(a, text), SendOutcome::ok);
+  }
+  EXPECT_EQ(read(b, 2), "on");
+  EXPECT_EQ(bus.skip(b, now), 2U);
+  EXPECT_FALSE(bus.has_begun(b));
+  EXPECT_EQ(bus.counts(b).dropped, 2U);
+  EXPECT_EQ(read(b, 2), "th");
+  EXPECT_EQ(bus.skip(b, now), 0U);  // the newest is being read
+  EXPECT_EQ(read(b), "ree");
+  EXPECT_EQ(bus.skip(b, now), 0U);
+  EXPECT_THAT(read_all(other), ElementsAre("one", "two", "three"));
+}
+
+TEST_F(BusTest, what_is_skipped_makes_room_for_who_waits) {
+  limit({.lossless = true, .depth_bytes = 2 * kCost});
+  const PortId a = join();
+  const PortId b = join();
+  ASSERT_EQ(send(a, "0123456789"), SendOutcome::ok);
+  ASSERT_EQ(send(a, "0123456789"), SendOutcome::ok);
+  ASSERT_EQ(send(a, "0123456789"), SendOutcome::full);
+  bus.wait_for_room(a, 10, now);
+  EXPECT_EQ(listener(a).rooms, 0);
+  EXPECT_EQ(bus.skip(b, now), 1U);
+  EXPECT_EQ(listener(a).rooms, 1);
+}
+
 TEST_F(BusTest, a_late_joiner_gets_what_is_sent_afterwards) {
   const PortId a = join();
   ASSERT_EQ(send(a, "before"), SendOutcome::ok);

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "lib/flow_end.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <thread>
+#include <utility>
+
+#include "pool/shared.hpp"
+
+namespace flowfs::lib {
+namespace {
+
+std::string file_of(const std::string& mount, std::uint64_t flow, const char* name) {
+  return mount + "/flows/" + std::to_string(flow) + "/" + name;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<End>> FlowEnd::open(Role role, const std::string& mount,
+                                           const std::string& name, unsigned flags,
+                                           const Wait& wait) {
+  const char* file = role == Role::client ? "/dial" : "/accept";
+  auto message = open_message(mount + "/names/" + name + file, O_RDWR, wait);
+  if (!message) {
+    return std::unexpected(message.error());
+  }
+  FileSender::Mtu mtu{.file = file_of(mount, message->id, "stats"), .key = "mtu"};
+  auto end =
+      std::unique_ptr<FlowEnd>(new FlowEnd(std::move(*message), mount, flags, std::move(mtu)));
+  const Status up = end->establish(wait);
+  if (!up && (wait.blocks || up.error().error != EAGAIN)) {
+    return std::unexpected(up.error());
+  }
+  return end;
+}
+
+// Waits for the peer, then decides for a mode.
+Status FlowEnd::come_up(const Wait& wait) {
+  while (true) {
+    const auto now = state();
+    if (!now && now.error().error != ENOENT) {
+      return std::unexpected(now.error());
+    }
+    if (!now || *now == FLOWFS_STATE_DEALLOCATED) {
+      // Why it will never be up; nothing can be lost by reading where nothing can have come.
+      std::byte byte{};
+      // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): O_NONBLOCK
+      if (::read(message(), &byte, 1) < 0) {
+        return fail_errno("dial");
+      }
+      return fail(ECONNRESET, "the flow has gone");
+    }
+    if (*now != FLOWFS_STATE_ALLOC_PENDING && *now != FLOWFS_STATE_ACCEPT_PENDING) {
+      settle_mode();
+      return {};
+    }
+    if (const Status ready = poll_for(message(), POLLOUT, wait); !ready) {
+      return ready;
+    }
+  }
+}
+
+// Mapping is the faster way, not the only one: whatever hinders it leaves the end in file mode.
+void FlowEnd::settle_mode() {
+  std::unique_ptr<Mapped> sides;
+  if ((flags() & FLOWFS_FILE_MODE) == 0) {
+    if (auto made = Attachment::attach(mount(), id(), message())) {
+      if ((flags() & FLOWFS_NO_POOL) == 0) {
+        (*made)->join_pool(mount());
+      }
+      const auto pid = static_cast<int>(
+          pool::shared((*made)->status().peer_pid).load(std::memory_order_relaxed));
+      const SpinBudget spin(spin_policy(flags()), shares_only_processor(pid));
+      sides = std::make_unique<Mapped>(std::move(*made), spin);
+    }
+  }
+  mapped_ = sides.get();
+  settle_as(std::move(sides));
+}
+
+std::uint64_t FlowEnd::pool() const {
+  if (!is_mapped() || !mapped_->attachment().shares_pool()) {
+    return 0;
+  }
+  return mapped_->attachment().seat->member->serial();
+}
+
+std::string FlowEnd::file(const char* name) const { return file_of(mount(), id(), name); }
+
+Status FlowEnd::control(const char* verb) const {
+  const Fd ctl(::open(file("ctl").c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
+  const std::string_view text(verb);
+  if (!ctl || ::write(ctl.get(), text.data(), text.size()) < 0) {
+    return fail_errno("ctl");
+  }
+  return {};
+}
+
+// Through the daemon in both modes: it ends the lanes where they are, and tells both ends.
+Status FlowEnd::shut_down(bool receiving, bool sending) {
+  if (Status ours = is_ours(); !ours) {
+    return ours;
+  }
+  if (receiving) {
+    if (const Status done = control("shutdown read"); !done) {
+      return done;
+    }
+  }
+  if (sending) {
+    if (const Status done = control("shutdown write"); !done) {
+      return done;
+    }
+    // A thread of ours that waits for room sleeps on the peer's bell, which nobody rings for this.
+    while (is_mapped() && !send_mutex().try_lock()) {
+      mapped_->sending().nudge();
+      std::this_thread::yield();
+    }
+    if (is_mapped()) {
+      send_mutex().unlock();
+    }
+  }
+  return {};
+}
+
+Result<std::uint32_t> FlowEnd::state() const {
+  static constexpr std::array<std::string_view, 6> kNames = {
+      "none",      "alloc-pending",   "accept-pending",
+      "allocated", "dealloc-pending", "deallocated"};  // by FLOWFS_STATE_*
+  if (const Status ours = is_ours(); !ours) {
+    return std::unexpected(ours.error());
+  }
+  auto text = read_file(file("state"));
+  if (!text) {
+    return std::unexpected(text.error());
+  }
+  const std::string_view word(text->data(), std::min(text->find('\n'), text->size()));
+  const auto* found = std::ranges::find(kNames, word);
+  if (found == kNames.end()) {
+    return fail(EPROTO, "state");
+  }
+  return static_cast<std::uint32_t>(found - kNames.begin());
+}
+
+Result<flowfs_peer> FlowEnd::peer() const {
+  if (const Status ours = is_ours(); !ours) {
+    return std::unexpected(ours.error());
+  }
+  const auto text = read_file(file("peer"));
+  if (!text) {
+    return std::unexpected(text.error());
+  }
+  const auto flow = number_of(*text, "flow");
+  const auto uid = number_of(*text, "uid");
+  const auto gid = number_of(*text, "gid");
+  const auto pid = number_of(*text, "pid");
+  if (!flow || !uid || !gid || !pid) {
+    return fail(ENOTCONN, "peer");
+  }
+  return flowfs_peer{.flow = *flow,
+                     .uid = static_cast<uid_t>(*uid),
+                     .gid = static_cast<gid_t>(*gid),
+                     .pid = static_cast<pid_t>(*pid)};
+}
+
+}  // namespace flowfs::lib

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One end of a flow.
+//
+// Threads, errors, fork: as flowfs.h says.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "lib/end.hpp"
+#include "lib/mapped_receiver.hpp"
+#include "lib/mapped_sender.hpp"
+
+namespace flowfs::lib {
+
+enum class Role : std::uint8_t { client, server };
+
+class FlowEnd final : public End {
+ public:
+  static Result<std::unique_ptr<End>> open(Role role, const std::string& mount,
+                                           const std::string& name, unsigned flags,
+                                           const Wait& wait);
+
+  [[nodiscard]] std::uint64_t pool() const override;
+  Status shut_down(bool receiving, bool sending) override;
+  [[nodiscard]] Result<std::uint32_t> state() const override;
+  [[nodiscard]] Result<flowfs_peer> peer() const override;
+
+ private:
+  class Mapped final : public MappedSides {
+   public:
+    Mapped(std::unique_ptr<Attachment> made, const SpinBudget& spin)
+        : attachment_(std::move(made)),
+          sender_(*attachment_, spin),
+          receiver_(*attachment_, spin) {}
+    MappedSender& sending() override { return sender_; }
+    MappedReceiver& receiving() override { return receiver_; }
+    void close_files() override { attachment_->tx_fd.reset(); }
+    [[nodiscard]] const Attachment& attachment() const { return *attachment_; }
+
+   private:
+    std::unique_ptr<Attachment> attachment_;
+    MappedSender sender_;
+    MappedReceiver receiver_;
+  };
+
+  FlowEnd(MessageFile message, std::string mount, unsigned flags, FileSender::Mtu mtu)
+      : End(std::move(message), std::move(mount), flags, std::move(mtu)) {}
+  Status come_up(const Wait& wait) override;
+  void settle_mode();
+  Status control(const char* verb) const;
+  [[nodiscard]] std::string file(const char* name) const;
+
+  Mapped* mapped_ = nullptr;  // the sides, where the mode is `mapped`
+};
+
+}  // namespace flowfs::lib

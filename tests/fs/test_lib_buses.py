@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""libflowfs: members of a bus."""
+
+import errno
+import os
+import select
+import threading
+
+import pytest
+from buses import RECORD
+from harness import close, is_sanitized, read_values
+from lib import in_python, pair  # pylint: disable=unused-import
+from procs import Child, wait_for
+from sysc import raises_errno
+
+if not is_sanitized():
+    import flowfs
+    IN, OUT = flowfs.POLLIN, flowfs.POLLOUT
+
+pytestmark = in_python
+
+ALICE = 61001
+LENGTHS = [1, 300, 3568, 3569, 70_000, 900_000]
+
+
+def message_of(number, length):
+    return (bytes((number + at * 7) % 256 for at in range(251)) * (length // 251 + 1))[:length]
+
+
+@pytest.fixture(params=["file"])
+def join(request, bus):
+    """Makes members of the bus in one mode, and closes them."""
+    mode = 1 if request.param == "file" else 0
+    made = []
+
+    def make(flags=0):
+        member = flowfs.join(bus.name, bus.daemon.mount, mode | flags)
+        made.append(member)
+        return member
+    yield make
+    for member in made:
+        member.close()
+
+
+def counts(bus, member):
+    values = read_values(bus.file("port", str(member.id), "stats"))
+    return {key: int(values[key]) for key in ("delivered", "dropped", "lag")}
+
+
+# --- joining and leaving -------------------------------------------------------------------------
+
+def test_everybody_but_the_sender_receives(join):
+    sender, one, two = join(), join(), join()
+    for number, length in enumerate(LENGTHS):
+        message = message_of(number, length)
+        sender.send(message, timeout=5)
+        assert one.recv(5) == message and two.recv(5) == message
+    with raises_errno(errno.EAGAIN):
+        sender.recv(timeout=0)
+    two.send(b"answer", timeout=5)
+    assert sender.recv(5) == one.recv(5) == b"answer"
+
+
+def test_members_are_files_to_others(bus, join):
+    member = join()
+    fd = bus.join()
+    os.write(fd, b"from a shell")
+    assert member.recv(5) == b"from a shell"
+    member.send(b"from the library", timeout=5)
+    assert os.read(fd, 100) == b"from the library"
+    assert {member.id} < set(bus.members())
+    close(fd)
+
+
+def test_one_direction_alone(bus, join):
+    sender, receiver = join(flowfs.SEND_ONLY), join(flowfs.RECEIVE_ONLY)
+    assert {bus.members()[m.id].mode for m in (sender, receiver)} == {"w", "r"}
+    sender.send(b"this way", timeout=5)
+    assert receiver.recv(5) == b"this way"
+    with raises_errno(errno.EBADF):
+        receiver.send(b"not that", timeout=0)
+    with raises_errno(errno.EBADF):
+        sender.recv(timeout=0)
+
+
+def test_who_may_not_join(bus, daemon):
+    for flags in (flowfs.NO_POOL, 64, flowfs.RECEIVE_ONLY | flowfs.SEND_ONLY):
+        with raises_errno(errno.EINVAL):
+            flowfs.join(bus.name, daemon.mount, flags)
+    for name in ("", ".", "..", "a/b"):
+        with raises_errno(errno.EINVAL):
+            flowfs.join(name, daemon.mount)
+    for flags in (flowfs.RECEIVE_ONLY, flowfs.SEND_ONLY):
+        with raises_errno(errno.EINVAL):
+            flowfs.dial("name", daemon.mount, flags)
+    with raises_errno(errno.ENOENT):
+        flowfs.join("no-such-bus", daemon.mount)
+    bus.set("ports", 1)
+    with flowfs.join(bus.name, daemon.mount):
+        with raises_errno(errno.EADDRNOTAVAIL):
+            flowfs.join(bus.name, daemon.mount)
+
+
+def test_the_modes_of_the_bus_decide(open_bus, daemon):
+    os.chmod(open_bus.bus, 0o744)
+
+    def try_all():
+        seen = []
+        for flags in (0, flowfs.SEND_ONLY, flowfs.RECEIVE_ONLY):
+            try:
+                flowfs.join(open_bus.name, daemon.mount, flags).close()
+                seen.append(0)
+            except OSError as error:
+                seen.append(error.errno)
+        return seen
+    assert Child(try_all, uid=ALICE).result() == [errno.EACCES, errno.EACCES, 0]
+
+
+def test_a_late_joiner_gets_the_history(bus, join):
+    bus.set("history", 2)
+    sender = join()
+    for number in range(5):
+        sender.send(b"%d" % number, timeout=5)
+    late = join()
+    sender.send(b"new", timeout=5)
+    assert [late.recv(5) for _ in range(3)] == [b"3", b"4", b"new"]
+
+
+def test_what_it_says_of_itself(bus, join, request):
+    member = join()
+    assert member.is_mapped == ("mapped" in request.node.callspec.id)
+    assert member.state == "allocated" and bus.members()[member.id].pid == os.getpid()
+    raw = flowfs.Flow(member.handle())
+    for call in (lambda: raw.shutdown(flowfs.SHUT_WR), lambda: raw.peer):
+        with raises_errno(errno.EOPNOTSUPP):
+            call()
+    raw._handle = None  # pylint: disable=protected-access
+    member.close()
+    bus.wait_members(0)
+
+
+def test_who_blocks_a_lossless_bus_is_cut_off(bus, join):
+    bus.set("delivery", "lossless")
+    bus.set("depth", 2 * (100 + RECORD))
+    bus.set("evict", 10_000)
+    sender, slow = join(), join()
+    for _ in range(3):
+        sender.send(bytes(100), timeout=10)
+    wait_for(lambda: slow.state == "deallocated", "the slow one to be cut off")
+    for call in (lambda: slow.recv(timeout=5), lambda: slow.send(b"x", timeout=5), slow.skip):
+        with raises_errno(errno.ECONNABORTED):
+            call()
+
+
+# --- the calls -----------------------------------------------------------------------------------
+
+def test_pieces_and_batches(join):
+    sender, receiver = join(), join()
+    sender.sendv([b"one", b"", bytearray(b" and "), b"two"], timeout=5)
+    first, rest = bytearray(4), bytearray(100)
+    assert receiver.recvv_into([first, rest], timeout=5) == 11
+    assert bytes(first + rest[:7]) == b"one and two"
+    messages = [message_of(number, 1 + number) for number in range(50)]
+    assert sender.send_many(messages, timeout=5) == 50
+    assert receiver.recv_many(64, 100, timeout=5) == messages
+    with raises_errno(errno.EAGAIN):
+        receiver.recv_many(64, 100, timeout=0)
+
+
+def test_lengths_that_cannot_be(bus, join):
+    sender, receiver = join(), join()
+    with raises_errno(errno.EINVAL):
+        sender.send(b"", timeout=0)
+    for size in (917_505, 2**31):
+        with raises_errno(errno.EMSGSIZE):
+            sender.loan(size, timeout=0)
+    with raises_errno(errno.EMSGSIZE):
+        sender.send(bytes(917_505), timeout=0)
+    sender.send(b"0123456789", timeout=5)
+    with raises_errno(errno.EMSGSIZE):
+        receiver.recv_into(bytearray(9), timeout=5)
+    assert receiver.recv(5) == b"0123456789"
+
+
+def test_messages_are_written_and_read_in_place(join):
+    sender, receiver = join(), join()
+    for number, length in enumerate(LENGTHS):
+        message = message_of(number, length)
+        with sender.loan(length, timeout=5) as loan:
+            loan.data[:] = message
+            with raises_errno(errno.EAGAIN):
+                receiver.borrow(timeout=0)
+            loan.commit()
+        with receiver.borrow(timeout=5) as borrowed:
+            assert borrowed.data == message and borrowed.data.readonly
+    with sender.loan(100, timeout=5) as loan:
+        with raises_errno(errno.EBUSY):
+            sender.send(b"in front of it", timeout=5)
+    sender.send(b"instead", timeout=5)
+    assert receiver.recv(5) == b"instead"
+
+
+def test_several_are_borrowed_at_once(join):
+    sender, receiver = join(), join()
+    messages = [message_of(number, length) for number, length in enumerate((10, 50_000, 3000))]
+    for message in messages:
+        sender.send(message, timeout=5)
+    borrowed = [receiver.borrow(timeout=5) for _ in messages]
+    sender.send(b"next", timeout=5)
+    assert receiver.recv(5) == b"next"
+    for place in (1, 0, 2):
+        assert borrowed[place].data == messages[place]
+        borrowed[place].release()
+
+
+def test_messages_are_forwarded_between_a_bus_and_a_flow(name, join):
+    sender, receiver = join(), join()
+    client, server = pair(name)
+    sender.send(b"onto the flow", timeout=5)
+    receiver.borrow(timeout=5).forward(client, timeout=5)
+    server.borrow(timeout=5).forward(receiver, timeout=5)
+    assert sender.recv(5) == b"onto the flow"
+    client.close()
+    server.close()
+
+
+def test_a_lossless_sender_waits_for_room(bus, join):
+    bus.set("delivery", "lossless")
+    bus.set("depth", 20 * (1000 + RECORD))
+    sender, receiver = join(), join()
+    sent = 0
+    with raises_errno(errno.EAGAIN):
+        while True:
+            sender.send(bytes(1000), timeout=0)
+            sent += 1
+    with raises_errno(errno.ETIMEDOUT):
+        sender.send(bytes(1000), timeout=0.05)
+    waiting = Thread(lambda: sender.send(b"room", timeout=20))
+    assert [len(receiver.recv(5)) for _ in range(sent)] == [1000] * sent
+    waiting.join()
+    assert receiver.recv(5) == b"room"
+
+
+def test_a_lossy_sender_never_waits(bus, join):
+    bus.set("depth", 20_000)
+    sender, receiver = join(), join()
+    for number in range(1000):
+        sender.send(b"%0*d" % (100, number), timeout=0)
+    got = []
+    with raises_errno(errno.EAGAIN):
+        while True:
+            got.append(int(receiver.recv(timeout=0)))
+    assert got == list(range(1000 - len(got), 1000)) and 10 < len(got) < 400
+    found = {"delivered": len(got), "dropped": 1000 - len(got), "lag": 0}
+    wait_for(lambda: counts(bus, receiver) == found, "the account of the receiver")
+
+
+def test_the_newest_alone(bus, join):
+    sender, receiver = join(), join()
+    assert receiver.skip() == 0
+    for number in range(10):
+        sender.send(b"%d" % number, timeout=5)
+    wait_for(lambda: counts(bus, receiver)["lag"] == 10, "all to be there")
+    assert receiver.skip() == 9
+    assert receiver.recv(5) == b"9"
+    with raises_errno(errno.EAGAIN):
+        receiver.recv(timeout=0)
+    found = {"delivered": 1, "dropped": 9, "lag": 0}
+    wait_for(lambda: counts(bus, receiver) == found, "the account of the receiver")
+
+
+def test_a_flow_skips_nothing(name):
+    client, server = pair(name, 1, 1)
+    raw = flowfs.Member(client.handle())
+    with raises_errno(errno.EOPNOTSUPP):
+        raw.skip()
+    raw._handle = None  # pylint: disable=protected-access
+    client.close()
+    server.close()
+
+
+# --- waiting -------------------------------------------------------------------------------------
+
+class Thread(threading.Thread):
+    """Runs at once; what it raises is raised by join()."""
+
+    def __init__(self, body):
+        super().__init__()
+        self._body, self._error = body, None
+        self.start()
+
+    def run(self):
+        try:
+            self._body()
+        except BaseException as error:  # pylint: disable=broad-except
+            self._error = error
+
+    def join(self, timeout=None):
+        super().join(timeout)
+        if self._error:
+            raise self._error
+
+
+def test_a_waiting_receiver_gets_the_message(join):
+    sender, receiver = join(), join()
+    with raises_errno(errno.ETIMEDOUT):
+        receiver.recv(timeout=0.05)
+    for number in range(50):
+        sending = Thread(lambda: sender.send(b"%d" % number, timeout=5))
+        assert receiver.recv(10) == b"%d" % number
+        sending.join()
+
+
+def test_poll_says_what_the_calls_would_do(join):
+    sender, receiver = join(), join()
+    poller = select.poll()
+    poller.register(receiver, select.POLLIN)
+    for number in range(20):
+        with raises_errno(errno.EAGAIN):
+            receiver.recv(timeout=0)
+        assert poller.poll(0) == []
+        sending = Thread(lambda: sender.send(b"%d" % number, timeout=5))
+        assert poller.poll(5000) == [(receiver.fileno(), select.POLLIN)]
+        sending.join()
+        assert receiver.recv(timeout=0) == b"%d" % number
+
+
+def test_a_set_of_flows_and_buses(name, join):
+    sender, receiver = join(), join()
+    client, server = pair(name)
+    with flowfs.Set() as waiting:
+        waiting.add(receiver)
+        waiting.add(server)
+        with raises_errno(errno.ETIMEDOUT):
+            waiting.wait(timeout=0.02)
+        for number in range(30):
+            to, told = ((sender, receiver), (client, server))[number % 2]
+            sending = Thread(lambda: to.send(b"wake", timeout=5))
+            assert waiting.wait(timeout=20) == [(told, IN)]
+            assert told.recv(0) == b"wake"
+            sending.join()
+        waiting.remove(receiver)
+        waiting.add(sender, IN | OUT)
+        assert waiting.wait(timeout=5) == [(sender, OUT)]
+    client.close()
+    server.close()
+
+
+def test_a_forked_child_is_no_member(join):
+    sender, receiver = join(), join()
+    sender.send(b"for the parent", timeout=5)
+    borrowed = receiver.borrow(timeout=5)
+
+    def use():
+        seen = []
+        for call in (lambda: receiver.recv(0), lambda: sender.send(b"x", 0), receiver.skip,
+                     lambda: receiver.state, lambda: borrowed.forward(sender)):
+            try:
+                call()
+                seen.append(0)
+            except OSError as error:
+                seen.append(error.errno)
+        return seen
+    assert Child(use).result() == [errno.EBADF] * 5
+    assert borrowed.data == b"for the parent"
+    borrowed.release()
+    sender.send(b"still", timeout=5)
+    assert receiver.recv(5) == b"still"
