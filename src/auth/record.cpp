@@ -55,8 +55,8 @@ Aead::Nonce EpochKey::nonce(std::uint64_t number) const {
 // -------------------------------------------------------------------------------------
 
 Result<RecordSealer> RecordSealer::create(const Choice& choice, Secret secret, Instant now,
-                                          const RekeyLimits& limits) {
-  auto key = EpochKey::derive(choice, secret.bytes(), 0, Aead::Use::seal);
+                                          const RekeyLimits& limits, std::uint32_t first_epoch) {
+  auto key = EpochKey::derive(choice, secret.bytes(), first_epoch, Aead::Use::seal);
   if (!key) {
     return std::unexpected(key.error());
   }
@@ -95,14 +95,22 @@ RecordSealer::Outcome RecordSealer::seal(View plain, std::span<std::byte> record
 // ---- opening
 // -------------------------------------------------------------------------------------
 
+RecordMark mark_behind(View record) {
+  ByteReader header(record.first(kRecordHeader));
+  RecordMark mark;
+  mark.epoch = static_cast<std::uint32_t>(header.number(kEpochBytes));
+  mark.next = header.number(kNumberBytes) + 1;
+  return mark;
+}
+
 Result<RecordOpener> RecordOpener::create(const Choice& choice, Secret secret,
-                                          const RekeyLimits& limits) {
-  auto key = EpochKey::derive(choice, secret.bytes(), 0, Aead::Use::open);
+                                          const RekeyLimits& limits, const RecordMark& begin) {
+  auto key = EpochKey::derive(choice, secret.bytes(), begin.epoch, Aead::Use::open);
   if (!key) {
     return std::unexpected(key.error());
   }
-  return RecordOpener(choice, std::move(secret), Epoch{.key = std::move(*key), .window = {}},
-                      limits);
+  return RecordOpener(choice, std::move(secret),
+                      Epoch{.key = std::move(*key), .window = ReplayWindow(begin.next)}, limits);
 }
 
 RecordOpener::Outcome RecordOpener::open(View record, std::span<std::byte> out, Instant now) {
@@ -128,21 +136,26 @@ RecordOpener::Outcome RecordOpener::open(View record, std::span<std::byte> out, 
 }
 
 RecordOpener::Outcome RecordOpener::try_open(View record, std::span<std::byte> out, Instant now) {
-  ByteReader header(record.first(std::min(record.size(), kRecordHeader)));
-  const auto epoch = static_cast<std::uint32_t>(header.number(kEpochBytes));
-  const std::uint64_t number = header.number(kNumberBytes);
-  if (record.size() < kRecordOverhead || out.size() != record.size() - kRecordOverhead ||
-      number >= limits_.records || epoch > limits_.last_epoch) {
+  if (record.size() < kRecordOverhead || out.size() != record.size() - kRecordOverhead) {
+    return Outcome::malformed;
+  }
+  // Of one copy: the record may lie in memory that its writer still changes.
+  Header header{};
+  std::ranges::copy(record.first(kRecordHeader), header.begin());
+  ByteReader reader(header);
+  const auto epoch = static_cast<std::uint32_t>(reader.number(kEpochBytes));
+  const std::uint64_t number = reader.number(kNumberBytes);
+  if (number >= limits_.records || epoch > limits_.last_epoch) {
     return Outcome::malformed;
   }
   if (before_ && now >= forget_) {
     before_.reset();
   }
   if (epoch == now_.key.epoch) {
-    return open_in(now_, number, record, out);
+    return open_in(now_, header, number, record, out);
   }
   if (before_ && epoch == before_->key.epoch) {
-    return open_in(*before_, number, record, out);
+    return open_in(*before_, header, number, record, out);
   }
   if (epoch < now_.key.epoch) {
     return Outcome::stale;
@@ -151,22 +164,23 @@ RecordOpener::Outcome RecordOpener::try_open(View record, std::span<std::byte> o
   if (!key) {
     return Outcome::forged;
   }
-  Epoch next{.key = std::move(*key), .window = {}};
-  const Outcome outcome = open_in(next, number, record, out);
+  Epoch next{.key = std::move(*key), .window = ReplayWindow()};
+  const Outcome outcome = open_in(next, header, number, record, out);
   if (outcome == Outcome::ok) {
     advance(std::move(next), now);
   }
   return outcome;
 }
 
-RecordOpener::Outcome RecordOpener::open_in(Epoch& epoch, std::uint64_t number, View record,
+RecordOpener::Outcome RecordOpener::open_in(Epoch& epoch, const Header& header,
+                                            std::uint64_t number, View record,
                                             std::span<std::byte> out) {
   if (!epoch.window.is_fresh(number)) {
     return Outcome::replayed;
   }
   const View sealed = record.subspan(kRecordHeader, out.size());
-  if (!epoch.key.aead.open(epoch.key.nonce(number), record.first(kRecordHeader), sealed,
-                           record.last<Aead::kTagBytes>(), out)) {
+  if (!epoch.key.aead.open(epoch.key.nonce(number), header, sealed, record.last<Aead::kTagBytes>(),
+                           out)) {
     return Outcome::forged;
   }
   epoch.window.mark(number);

@@ -13,6 +13,7 @@
 //   3. A record is opened at most once.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -39,6 +40,17 @@ struct RekeyLimits {
   std::uint32_t last_epoch = std::numeric_limits<std::uint32_t>::max();
 };
 
+// How far a direction has come: what was numbered below `next` in `epoch`, or is of an epoch before
+// it, is over.
+struct RecordMark {
+  std::uint32_t epoch = 0;
+  std::uint64_t next = 0;
+  bool operator==(const RecordMark&) const = default;
+};
+
+// Behind a record, by what its header says. It is as long as a header.
+RecordMark mark_behind(View record);
+
 // A key of one epoch.
 struct EpochKey {
   static Result<EpochKey> derive(const Choice& choice, View secret, std::uint32_t epoch,
@@ -54,9 +66,9 @@ class RecordSealer {
  public:
   enum class [[nodiscard]] Outcome { ok, exhausted };
 
-  // EINVAL: not a choice that encrypts.
+  // Begins with `first_epoch`. EINVAL: not a choice that encrypts.
   static Result<RecordSealer> create(const Choice& choice, Secret secret, Instant now,
-                                     const RekeyLimits& limits = {});
+                                     const RekeyLimits& limits = {}, std::uint32_t first_epoch = 0);
 
   // Makes a record of `plain`, kRecordOverhead longer, which may lie in its place there:
   // record.subspan(kRecordHeader, plain.size()). Once the epochs are used up, nothing can be sealed
@@ -93,8 +105,9 @@ class RecordOpener {
     std::uint64_t forged = 0;     // the tag is not right
   };
 
+  // Opens nothing that is over by `begin`.
   static Result<RecordOpener> create(const Choice& choice, Secret secret,
-                                     const RekeyLimits& limits = {});
+                                     const RekeyLimits& limits = {}, const RecordMark& begin = {});
 
   // Decrypts a record into `out`, kRecordOverhead shorter, which may be the ciphertext's place.
   // Where the tag is not right, `out` holds zeros.
@@ -110,7 +123,9 @@ class RecordOpener {
   RecordOpener(const Choice& choice, Secret secret, Epoch first, const RekeyLimits& limits)
       : choice_(choice), limits_(limits), secret_(std::move(secret)), now_(std::move(first)) {}
   Outcome try_open(View record, std::span<std::byte> out, Instant now);
-  static Outcome open_in(Epoch& epoch, std::uint64_t number, View record, std::span<std::byte> out);
+  using Header = std::array<std::byte, kRecordHeader>;
+  static Outcome open_in(Epoch& epoch, const Header& header, std::uint64_t number, View record,
+                         std::span<std::byte> out);
   void advance(Epoch next, Instant now);
 
   Choice choice_;

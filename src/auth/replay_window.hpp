@@ -16,6 +16,9 @@ class ReplayWindow {
  public:
   static constexpr std::uint64_t kSize = 1024;
 
+  // Every number below `next` counts as seen.
+  explicit ReplayWindow(std::uint64_t next = 0) : next_(next) { seen_.set(); }
+
   // Neither seen nor too far behind the highest number that was.
   [[nodiscard]] bool is_fresh(std::uint64_t number) const {
     return number >= next_ || (next_ - number <= kSize && !seen_[number % kSize]);
@@ -31,7 +34,7 @@ class ReplayWindow {
   }
 
  private:
-  std::uint64_t next_ = 0;  // the highest that was seen, and 1
+  std::uint64_t next_;  // the highest that was seen, and 1
   std::bitset<kSize> seen_;
 };
 

@@ -1,16 +1,29 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "flow/channel.hpp"
 
+#include <cstring>
 #include <utility>
 
 #include "base/result.hpp"
 #include "flow/mapped.hpp"
 
 namespace flowfs::flow {
+namespace {
+
+constexpr int kMostRefused = 1024;  // records in one look
+
+}  // namespace
 
 Channel::Channel(Limits limits) : limits_(limits) {}
 
 Channel::~Channel() = default;
+
+void Channel::encrypt(Keys keys) {
+  FLOWFS_CHECK(mapped_ == nullptr && !is_encrypted());
+  limits_.overhead_bytes = Sealing::kOverhead;
+  from(Side::client).sealing.emplace(keys.choice, std::move(keys.to_server), keys.limits);
+  from(Side::server).sealing.emplace(keys.choice, std::move(keys.to_client), keys.limits);
+}
 
 WriteOutcome Channel::write(Side side, std::span<const std::byte> message) {
   FLOWFS_CHECK(!message.empty());
@@ -33,7 +46,14 @@ WriteOutcome Channel::write(Side side, std::span<const std::byte> message) {
   if (!has_room(direction, message.size())) {
     return WriteOutcome::full;
   }
-  direction.queue.push(message);
+  const std::size_t bytes = message.size() + direction.overhead();
+  const std::span<std::byte> place = direction.queue.push_uninitialised(bytes);
+  if (!direction.sealing) {
+    std::memcpy(place.data(), message.data(), place.size());
+  } else if (!direction.sealing->seal(message, place)) {
+    direction.queue.take_back(bytes);
+    return WriteOutcome::corrupt;
+  }
   direction.count(message.size());
   return WriteOutcome::ok;
 }
@@ -41,7 +61,8 @@ WriteOutcome Channel::write(Side side, std::span<const std::byte> message) {
 bool Channel::may_pass(Side side, std::size_t bytes) const {
   const Direction& direction = from(side);
   return direction.writer_open && direction.reader_open && bytes <= limits_.mtu_bytes &&
-         direction.queue.empty() && !is_mapped(side) && !is_mapped(other(side)) && !is_corrupt();
+         direction.queue.empty() && !is_encrypted() && !is_mapped(side) &&
+         !is_mapped(other(side)) && !is_corrupt();
 }
 
 void Channel::passed(Side side, std::size_t bytes) {
@@ -51,6 +72,10 @@ void Channel::passed(Side side, std::size_t bytes) {
 }
 
 Channel::Front Channel::front(Side to) {
+  return is_encrypted() ? open_front(to) : carried_front(to);
+}
+
+Channel::Front Channel::carried_front(Side to) {
   const Direction& direction = from(other(to));
   if (is_corrupt()) {
     return {.outcome = ReadOutcome::corrupt, .rest = {}, .begun = false};
@@ -75,11 +100,48 @@ Channel::Front Channel::front(Side to) {
 }
 
 void Channel::consume(Side to, std::size_t bytes) {
+  std::optional<Sealing>& sealing = from(other(to)).sealing;
+  if (!sealing) {
+    consume_carried(to, bytes);
+  } else if (sealing->consume(bytes)) {
+    const Front record = carried_front(to);
+    FLOWFS_CHECK(record.outcome == ReadOutcome::ok);  // that which was opened
+    consume_carried(to, record.rest.size());
+  }
+}
+
+void Channel::consume_carried(Side to, std::size_t bytes) {
   if (is_mapped(other(to))) {
     mapped_->consume(to, bytes);
   } else {
     from(other(to)).queue.consume(bytes);
   }
+}
+
+void Channel::drop_carried(Side to) {
+  if (is_mapped(other(to))) {
+    mapped_->refuse_front(to);
+  } else {
+    Direction& direction = from(other(to));
+    direction.queue.pop();
+    ++direction.stats.drops;
+  }
+}
+
+// What was tampered with, came before or was never sealed is dropped on the way.
+Channel::Front Channel::open_front(Side to) {
+  Sealing& sealing = *from(other(to)).sealing;
+  for (int refused = 0; refused < kMostRefused; ++refused) {
+    const Front record = carried_front(to);
+    if (record.outcome != ReadOutcome::ok) {
+      return record;
+    }
+    if (sealing.is_open() || sealing.open(record.rest)) {
+      return {.outcome = ReadOutcome::ok, .rest = sealing.rest(), .begun = sealing.begun()};
+    }
+    drop_carried(to);
+  }
+  return {.outcome = ReadOutcome::empty, .rest = {}, .begun = false};  // a liar waits its turn
 }
 
 void Channel::shutdown_write(Side side) {
@@ -95,6 +157,9 @@ void Channel::shutdown_read(Side side) {
   }
   direction.stats.drops += direction.queue.count();
   direction.queue.clear();
+  if (direction.sealing) {
+    direction.sealing->forget_opened();
+  }
   if (std::exchange(direction.reader_open, false) && mapped_ != nullptr) {
     mapped_->reader_closed(side);
   }
@@ -132,21 +197,22 @@ bool Channel::writable(Side side) {
   return has_room(direction, limits_.mtu_bytes);
 }
 
-std::size_t Channel::queued_bytes(Side side) const { return from(side).queue.payload_bytes(); }
+std::size_t Channel::queued_bytes(Side side) const { return from(side).queued_bytes(); }
 
 const DirectionStats& Channel::stats(Side side) const { return from(side).stats; }
 
 Seen Channel::take_seen(Side side) { return std::exchange(from(side).seen, {}); }
 
 bool Channel::has_room(const Direction& direction, std::size_t bytes) const {
-  const std::size_t queued = direction.queue.payload_bytes();
+  const std::size_t queued = direction.queued_bytes();
   return queued == 0 || (queued <= limits_.depth_bytes && bytes <= limits_.depth_bytes - queued);
 }
 
 // --- mapped mode ---
 
 Result<std::size_t> Channel::segment_bytes(const Limits& limits, std::size_t hot_ring_bytes) {
-  const auto geometry = pool::Geometry::plan(limits.mtu_bytes, limits.depth_bytes, hot_ring_bytes);
+  const auto geometry =
+      pool::Geometry::plan(limits.record_bytes(), limits.depth_bytes, hot_ring_bytes);
   if (!geometry) {
     return std::unexpected(geometry.error());
   }
@@ -182,11 +248,55 @@ Result<flowfs_attach> Channel::attach(Side side) {
   if (ends_closed_[static_cast<std::size_t>(side)]) {
     return fail(EPIPE, "attach");
   }
-  return mapped_->attach(side);
+  auto answer = mapped_->attach(side);
+  if (std::optional<Sealing>& received = from(other(side)).sealing; answer && received) {
+    received->forget_opened();
+  }
+  return answer;
 }
 
 Status Channel::detach(Side side) {
-  return is_mapped(side) ? mapped_->detach(side) : fail(EINVAL, "detach");
+  if (!is_mapped(side)) {
+    return fail(EINVAL, "detach");
+  }
+  if (from(side).sealing) {
+    from(side).sealing->take_back();
+  }
+  return mapped_->detach(side);
+}
+
+Result<flowfs_key> Channel::take_key(Side side) {
+  if (!is_encrypted()) {
+    return fail(ENOKEY, "not encrypted");
+  }
+  if (is_corrupt()) {
+    return fail(EPROTO, "key");
+  }
+  if (!is_mapped(side)) {
+    return fail(EPERM, "the daemon seals for an end in file mode");
+  }
+  const auto range = from(side).sealing->lend();
+  if (!range) {
+    return fail(ENOKEY, "it was taken");
+  }
+  const Sealing& sends = *from(side).sealing;
+  const Sealing& receives = *from(other(side)).sealing;
+  flowfs_key key{.version = FLOWFS_LAYOUT_VERSION,
+                 .cipher = static_cast<std::uint8_t>(sends.choice().cipher),
+                 .digest = static_cast<std::uint8_t>(sends.choice().digest),
+                 .reserved = 0,
+                 .first_epoch = range->first_epoch,
+                 .last_epoch = range->last_epoch,
+                 .next_number = receives.mark().next,
+                 .next_epoch = receives.mark().epoch,
+                 .reserved1 = 0,
+                 .sending = {},
+                 .receiving = {}};
+  FLOWFS_CHECK(sends.secret().size() == sizeof key.sending &&
+               receives.secret().size() == sizeof key.receiving);
+  std::memcpy(key.sending, sends.secret().data(), sizeof key.sending);
+  std::memcpy(key.receiving, receives.secret().data(), sizeof key.receiving);
+  return key;
 }
 
 bool Channel::is_mapped(Side side) const { return mapped_ != nullptr && mapped_->is_mapped(side); }
@@ -194,7 +304,7 @@ bool Channel::is_mapped(Side side) const { return mapped_ != nullptr && mapped_-
 bool Channel::is_corrupt() const { return mapped_ != nullptr && mapped_->is_corrupt(); }
 
 void Channel::set_pool(Side side, std::uint64_t serial) {
-  if (mapped_ != nullptr) {
+  if (mapped_ != nullptr && !is_encrypted()) {  // a block would show what a lane does not
     mapped_->set_pool(side, serial);
   }
 }
@@ -216,6 +326,7 @@ void Channel::set_state(Side side, std::uint32_t state) {
 
 void Channel::wait_for(Side side, Interest interest) {
   if (mapped_ != nullptr) {
+    interest.room_bytes += interest.room_bytes == 0 ? 0 : limits_.overhead_bytes;
     mapped_->wait_for(side, interest);
   }
 }

@@ -14,18 +14,23 @@
 //   3. After close(side) nothing is read from what that side maps but the records that were
 //   committed
 //      before, and nothing is written to it.
+//   4. Of an encrypted flow, queues, lanes and whatever copies them hold records (sealing.hpp).
+//      Limits, statistics and what fronts show are of the messages in them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/loop.hpp"
 #include "base/result.hpp"
 #include "flow/message_queue.hpp"
+#include "flow/sealing.hpp"
 #include "pool/segment.hpp"
 #include "pool/status.hpp"
 
@@ -54,6 +59,8 @@ enum class [[nodiscard]] ReadOutcome {
 struct Limits {
   std::size_t mtu_bytes = 917'504;
   std::size_t depth_bytes = 1'048'576;
+  std::size_t overhead_bytes = 0;  // of a record over its message, where the flow is encrypted
+  [[nodiscard]] std::size_t record_bytes() const { return mtu_bytes + overhead_bytes; }
 };
 
 // messages = delivered + drops + what is still unread, of all that passes the daemon: what a mapped
@@ -138,13 +145,17 @@ class Channel {
  public:
   explicit Channel(Limits limits);
   ~Channel();
+  // Before anything else is done with it: its messages are sealed from end to end.
+  void encrypt(Keys keys);
+  [[nodiscard]] bool is_encrypted() const { return limits_.overhead_bytes != 0; }
 
   // File-mode data path. `from` and `to` are the end that acts. A message is accepted when nothing
   // is queued or when it fits into the depth beside what is; it is not empty. An end that has shut
   // down or closed its own direction writes `closed` and reads `end`.
   WriteOutcome write(Side from, std::span<const std::byte> message);
   // Whether a message may go straight from its writer to a reader that waits, without being queued:
-  // both ends are in file mode, nothing is queued before it, and write() would accept it.
+  // both ends are in file mode, nothing is queued before it, write() would accept it, and it need
+  // not be sealed.
   [[nodiscard]] bool may_pass(Side from, std::size_t bytes) const;
   void passed(Side from, std::size_t bytes);  // it did: counts it, with no copy
   // The unread rest of the message at the front, valid until the next call on this channel.
@@ -208,6 +219,10 @@ class Channel {
   Status detach(Side side);
   [[nodiscard]] bool is_mapped(Side side) const;
   [[nodiscard]] bool is_corrupt() const;
+  // What the program of a mapped end of an encrypted flow seals and opens with, once after each
+  // attach(): from then on it alone may seal for this end, until detach(). Errors: EPERM the end is
+  // in file mode; ENOKEY it was taken, or there is none; EPROTO poisoned.
+  Result<flowfs_key> take_key(Side side);
 
   // The pool that a mapped end has joined, by its serial; 0: none, as after detach() and close().
   // While both ends have joined the same one, their slots tell it, and records may name its blocks.
@@ -233,11 +248,18 @@ class Channel {
   friend class Mapped;
   struct Direction {
     MessageQueue queue;
+    std::optional<Sealing> sealing;
     bool writer_open = true;
     bool reader_open = true;
     DirectionStats stats;
     Seen seen;  // not yet taken
-    void count_seen(std::size_t message_bytes) {
+    [[nodiscard]] std::size_t overhead() const { return sealing ? Sealing::kOverhead : 0; }
+    // Of messages that are queued; none of their records is shorter than its overhead.
+    [[nodiscard]] std::size_t queued_bytes() const {
+      return queue.payload_bytes() - queue.count() * overhead();
+    }
+    void count_seen(std::size_t record_bytes) {
+      const std::size_t message_bytes = record_bytes - std::min(record_bytes, overhead());
       ++stats.messages;
       stats.bytes += message_bytes;
       ++seen.messages;
@@ -254,6 +276,11 @@ class Channel {
     return directions_[static_cast<std::size_t>(side)];
   }
   [[nodiscard]] bool has_room(const Direction& direction, std::size_t bytes) const;
+  // front() and consume() of what is carried: records, where the flow is encrypted.
+  Front carried_front(Side to);
+  void consume_carried(Side to, std::size_t bytes);
+  void drop_carried(Side to);
+  Front open_front(Side to);
 
   Limits limits_;
   std::array<Direction, 2> directions_;

@@ -19,7 +19,7 @@ Result<std::unique_ptr<Mapped>> Mapped::make(Channel& channel, const MappedSetup
   }
   const Limits& limits = channel.limits();
   const auto geometry =
-      pool::Geometry::plan(limits.mtu_bytes, limits.depth_bytes, setup.hot_ring_bytes);
+      pool::Geometry::plan(limits.record_bytes(), limits.depth_bytes, setup.hot_ring_bytes);
   if (!geometry) {
     return std::unexpected(geometry.error());
   }
@@ -159,7 +159,7 @@ WriteOutcome Mapped::write(Side from, std::span<const std::byte> message) {
   if ((peer_shutdown & FLOWFS_SHUT_RECEIVE) != 0) {
     return WriteOutcome::closed;
   }
-  const LaneWriter::Outcome outcome = lane(from).writer->write(message);
+  const LaneWriter::Outcome outcome = write_record(from, message);
   if (outcome == LaneWriter::Outcome::ok) {
     end(from).bell->wake_data();
     channel_->from(from).count(message.size());
@@ -171,6 +171,19 @@ WriteOutcome Mapped::write(Side from, std::span<const std::byte> message) {
     return WriteOutcome::corrupt;
   }
   return outcome == LaneWriter::Outcome::ok ? WriteOutcome::ok : WriteOutcome::full;
+}
+
+LaneWriter::Outcome Mapped::write_record(Side from, std::span<const std::byte> message) {
+  LaneWriter& writer = *lane(from).writer;
+  std::optional<Sealing>& sealing = channel_->from(from).sealing;
+  if (!sealing) {
+    return writer.write(message);
+  }
+  const LaneWriter::Outcome outcome = writer.stage_filled(
+      message.size() + Sealing::kOverhead,
+      [&](std::span<std::byte> record) { return sealing->seal(message, record); });
+  writer.publish();
+  return outcome;
 }
 
 Channel::Front Mapped::front(Side to) {
@@ -220,10 +233,21 @@ void Mapped::consume(Side to, std::size_t bytes) {
     return;
   }
   lane.front_only = false;
-  Channel::Direction& direction = channel_->from(other(to));
-  ++direction.stats.copies;
+  ++channel_->from(other(to)).stats.copies;
+  leave_front(to, length);
+}
+
+void Mapped::refuse_front(Side to) {
+  const std::size_t length = lane(other(to)).front.payload_bytes();
+  forget_front(other(to));
+  ++channel_->from(other(to)).stats.drops;
+  leave_front(to, length);
+}
+
+void Mapped::leave_front(Side to, std::size_t record_bytes) {
+  const Lane& lane = this->lane(other(to));
   if (lane.reader->position().hot >= lane.counted) {
-    direction.count_seen(length);
+    channel_->from(other(to)).count_seen(record_bytes);
   }
   const auto guard = this->guard();
   step_over(to);

@@ -56,6 +56,8 @@ class Mapped {
   WriteOutcome write(Side from, std::span<const std::byte> message);
   Channel::Front front(Side to);
   void consume(Side to, std::size_t bytes);
+  // Drops the front, which is not what was sealed.
+  void refuse_front(Side to);
   [[nodiscard]] bool readable(Side side);
   [[nodiscard]] bool writable(Side side);
 
@@ -153,8 +155,10 @@ class Mapped {
   void keep_counters(Side side);
 
   // mapped.cpp
+  pool::LaneWriter::Outcome write_record(Side from, std::span<const std::byte> message);
   pool::LaneReader::Outcome take_front(Side to);
   void step_over(Side to);
+  void leave_front(Side to, std::size_t record_bytes);
   pool::LaneReader::Outcome look(Side to, pool::LaneReader::Record& record);
   void publish_cursors(Side to);
   void flush(Side from);

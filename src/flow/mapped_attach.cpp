@@ -195,7 +195,7 @@ flowfs_attach Mapped::describe(Side side, const Position& write, const Position&
           .inline_bytes = geometry_.inline_bytes,
           .mtu_bytes = geometry_.mtu_bytes,
           .uid = me.identity.uid,
-          .reserved = 0};
+          .overhead_bytes = static_cast<std::uint32_t>(channel_->limits().overhead_bytes)};
 }
 
 // --- detach ---

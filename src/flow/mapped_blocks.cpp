@@ -49,8 +49,13 @@ std::size_t Mapped::message_bytes(const LaneReader::Record& record) {
 }
 
 // Puts a copy of the message behind what is in `to`. False: it was in a block that is not to be
-// had; its sender has taken it back, or lied.
+// had; its sender has taken it back, or lied. Or no message can be in it: it is too short to have
+// been sealed, or it was not.
 bool Mapped::copy_message(Side from, const LaneReader::Record& record, MessageQueue& to) {
+  const std::size_t overhead = channel_->limits().overhead_bytes;
+  if (overhead != 0 && (record.block || record.payload.size() <= overhead)) {
+    return false;
+  }
   if (!record.block) {
     const std::span<std::byte> copy = to.push_uninitialised(record.payload.size());
     std::memcpy(copy.data(), record.payload.data(), copy.size());

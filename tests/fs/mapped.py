@@ -18,7 +18,7 @@ from procs import wait_for
 _ATTACH = struct.Struct("=IIQQQQ QQQ QQQ QQ IIIIII")
 _FIELDS = ["version", "status_slot", "flow", "peer_flow", "generation", "peer_generation", "write_hot",
            "write_bulk", "write_sequence", "read_hot", "read_bulk", "read_sequence", "bulk_offset",
-           "bulk_bytes", "hot_offset", "hot_bytes", "inline_bytes", "mtu_bytes", "uid", "reserved"]
+           "bulk_bytes", "hot_offset", "hot_bytes", "inline_bytes", "mtu_bytes", "uid", "overhead_bytes"]
 _RECORD = struct.Struct("=IHHQ")
 _PADDING = 0x80000000
 _RECORD_BLOCK = 2
