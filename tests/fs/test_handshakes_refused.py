@@ -5,11 +5,16 @@ is refused with its errno and in the words of its reason, and the server that wa
 import errno
 import os
 import ssl
+import statistics
 import subprocess
+import time
 
 import pytest
+from figures import record
 from harness import Name, close
+from procs import Child
 from sysc import raises_errno
+from test_storms import STORMERS, VICTIM, Storm, round_trips
 
 NONBLOCK = os.O_RDWR | os.O_NONBLOCK
 
@@ -52,6 +57,7 @@ OF_THE_FILE = {"short": "the key is of a kind or length that is not accepted",
                "half-key": "the key is malformed or cut short",
                "other-key": "the key is not that of the (first) certificate",
                "locked-key": "the key is encrypted, and nobody is asked for its password"}
+BAD_A_SECOND = 1_000
 PURPOSES = {"server": "PURPOSE=serverAuth; OTHER_PURPOSE=clientAuth",
             "client": "PURPOSE=clientAuth; OTHER_PURPOSE=serverAuth"}
 
@@ -149,3 +155,40 @@ def test_it_is_refused_with_its_errno_and_its_reason(daemon, fault, side):
     assert len(refused) == 1 and words in refused[0], log
     if fault in OF_THE_FILE:
         assert any(f"/{side}/{name.name}/" in line and OF_THE_FILE[fault] in line for line in log)
+
+
+def bad_requests(_daemon, name):
+    """Dials that a whole handshake refuses, or the limit of their source."""
+    due = time.monotonic()
+    while True:
+        with raises_errno(errno.EKEYREJECTED):
+            os.open(name.dial, NONBLOCK)
+        yield
+        due += 1 / BAD_A_SECOND
+        time.sleep(max(0, due - time.monotonic()))
+
+
+@pytest.mark.deadline(120)
+def test_a_flow_goes_on_beside_a_thousand_bad_requests_a_second(daemon):
+    """That every message arrives is asserted; how fast is measured."""
+    mine, bad = Name(daemon, "mine"), Name(daemon, "untrusted-client")
+    for name in (mine, bad):
+        if not os.path.exists(name.path):
+            os.mkdir(name.path)
+        os.chmod(name.path, 0o711)
+        for file in (name.accept, name.dial):
+            os.chmod(file, 0o666)
+    alone, beside, asked = [], [], []
+    for _ in range(5):
+        alone.append(Child(round_trips, mine, uid=VICTIM).result(60))
+        storm = Storm(bad_requests, STORMERS[:1], daemon, bad)
+        before, start = storm.counts()[0], time.monotonic()
+        beside.append(Child(round_trips, mine, uid=VICTIM).result(60))
+        storm.wait_for_more()
+        asked.append((storm.counts()[0] - before) / (time.monotonic() - start))
+        storm.children[0].assert_dies()
+    ratios = [one / other for one, other in zip(beside, alone)]
+    record(f"round trips/s beside {BAD_A_SECOND} bad requests a second",
+           alone=statistics.median(alone), beside=statistics.median(beside),
+           kept=statistics.median(ratios), least=min(ratios), bad_a_second=statistics.median(asked))
+    assert all(rate > 0 for rate in asked)
