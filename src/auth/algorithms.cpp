@@ -11,17 +11,20 @@ namespace flowfs::auth {
 namespace {
 
 constexpr std::array kKeyExchanges{
-    KeyExchangeInfo{KeyExchange::x25519, "x25519", 32, 32, false},
-    KeyExchangeInfo{KeyExchange::x448, "x448", 56, 56, false},
-    KeyExchangeInfo{KeyExchange::p256, "p-256", 65, 65, false},
-    KeyExchangeInfo{KeyExchange::p384, "p-384", 97, 97, false},
-    KeyExchangeInfo{KeyExchange::p521, "p-521", 133, 133, false},
-    KeyExchangeInfo{KeyExchange::ffdhe2048, "ffdhe2048", 256, 256, false},
-    KeyExchangeInfo{KeyExchange::ffdhe3072, "ffdhe3072", 384, 384, false},
-    KeyExchangeInfo{KeyExchange::ffdhe4096, "ffdhe4096", 512, 512, false},
-    KeyExchangeInfo{KeyExchange::ml_kem_768, "ml-kem-768", 1184, 1088, true},
-    KeyExchangeInfo{KeyExchange::x25519_ml_kem_768, "x25519+ml-kem-768", 1184 + 32, 1088 + 32,
-                    true},
+    KeyExchangeInfo{KeyExchange::x25519, "x25519", 32, 32, false, false},
+    KeyExchangeInfo{KeyExchange::x448, "x448", 56, 56, false, false},
+    KeyExchangeInfo{KeyExchange::p256, "p-256", 65, 65, false, false},
+    KeyExchangeInfo{KeyExchange::p384, "p-384", 97, 97, false, false},
+    KeyExchangeInfo{KeyExchange::p521, "p-521", 133, 133, false, false},
+    KeyExchangeInfo{KeyExchange::ffdhe2048, "ffdhe2048", 256, 256, false, false},
+    KeyExchangeInfo{KeyExchange::ffdhe3072, "ffdhe3072", 384, 384, false, false},
+    KeyExchangeInfo{KeyExchange::ffdhe4096, "ffdhe4096", 512, 512, false, false},
+    KeyExchangeInfo{KeyExchange::ml_kem_768, "ml-kem-768", 1184, 1088, true, false},
+    KeyExchangeInfo{KeyExchange::x25519_ml_kem_768, "x25519+ml-kem-768", 1184 + 32, 1088 + 32, true,
+                    false},
+    KeyExchangeInfo{KeyExchange::ml_kem_768_client, "ml-kem-768-client", 32 + 1088, 0, true, true},
+    KeyExchangeInfo{KeyExchange::x25519_ml_kem_768_client, "x25519+ml-kem-768-client",
+                    32 + 1088 + 32, 32, true, true},
 };
 
 constexpr std::array kCiphers{

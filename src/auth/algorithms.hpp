@@ -27,6 +27,10 @@ enum class KeyExchange : std::uint8_t {
   ffdhe4096 = 8,
   ml_kem_768 = 9,
   x25519_ml_kem_768 = 10,
+  // The same with the roles exchanged: the client encapsulates, to a key of the server's that it
+  // has from before (kem_key.hpp).
+  ml_kem_768_client = 11,
+  x25519_ml_kem_768_client = 12,
 };
 
 // All of them authenticate what they encrypt, with a tag of 16 bytes and a nonce of 12.
@@ -58,6 +62,7 @@ struct KeyExchangeInfo {
   std::size_t offer_bytes;   // of the share that a request carries
   std::size_t answer_bytes;  // of what a response carries for it
   bool post_quantum;
+  bool server_key;  // wants the server to have a key that lasts, and the client to know it
 };
 
 struct CipherInfo {

@@ -8,6 +8,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -72,18 +73,23 @@ bool set_padding(EVP_PKEY_CTX* key_context, const Scheme& scheme) {
           EVP_PKEY_CTX_set_rsa_pss_saltlen(key_context, RSA_PSS_SALTLEN_DIGEST) == 1);
 }
 
-// Stands in for the prompt that OpenSSL would show, and remembers that it wanted to.
-int refuse_password(char* /*buffer*/, int /*size*/, int /*writing*/, void* asked) {
-  *static_cast<bool*>(asked) = true;
-  return -1;
-}
-
 bool only_end_reached() { return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE; }
 
 }  // namespace
 
 BioPtr text_bio(std::string_view text) {
   return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+std::string_view content_of(BIO* bio) {
+  char* text = nullptr;
+  const long bytes = BIO_get_mem_data(bio, &text);
+  return {text, static_cast<std::size_t>(std::max<long>(bytes, 0))};
+}
+
+int refuse_password(char* /*buffer*/, int /*size*/, int /*writing*/, void* asked) {
+  *static_cast<bool*>(asked) = true;
+  return -1;
 }
 
 void Certificate::Free::operator()(x509_st* certificate) const { X509_free(certificate); }
@@ -123,9 +129,7 @@ std::string Certificate::subject() const {
                                            XN_FLAG_RFC2253) < 0) {
     return {};
   }
-  char* text = nullptr;
-  const long length = BIO_get_mem_data(out.get(), &text);
-  return {text, static_cast<std::size_t>(length)};
+  return std::string(content_of(out.get()));
 }
 
 std::time_t Certificate::valid_until() const {

@@ -34,6 +34,18 @@ Status check_guard(const struct stat& status, GuardedFolder::Guard guard) {
   return {};
 }
 
+// Why something cannot be opened. A link to what is not there is not the same as nothing: what it
+// leads to is missing, and was wanted.
+std::unexpected<Failure> cannot_open(int parent, const std::string& name) {
+  const int error = errno;
+  struct stat status = {};
+  if (error == ENOENT && ::fstatat(parent, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+      S_ISLNK(status.st_mode)) {
+    return fail(EKEYREJECTED, "it is a link to what is not there");
+  }
+  return fail(error, "it cannot be opened");
+}
+
 Result<Secret> read_all(int fd, std::size_t bytes) {
   Secret content(bytes);
   std::size_t done = 0;
@@ -67,7 +79,7 @@ Result<GuardedFolder> GuardedFolder::open_at(int parent, const std::string& name
   Fd fd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct stat status = {};
   if (!fd || ::fstat(fd.get(), &status) != 0) {
-    return fail_errno("it cannot be opened");
+    return cannot_open(parent, name);
   }
   if (const Status guarded = check_guard(status, Guard::open); !guarded) {
     return std::unexpected(guarded.error());
@@ -88,7 +100,7 @@ Result<Secret> GuardedFolder::read(const std::string& name, Guard guard, std::si
   const Fd fd(::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat status = {};
   if (!fd || ::fstat(fd.get(), &status) != 0) {
-    return fail_errno("it cannot be opened");
+    return cannot_open(fd_.get(), name);
   }
   if (!S_ISREG(status.st_mode)) {
     return fail(EKEYREJECTED, "it is not a regular file");

@@ -4,7 +4,8 @@
 //
 // The only part of the layer that does I/O, so only workers use it.
 // Errors: those of the calls; EKEYREJECTED: it belongs to another user, others may write to it or
-// read what is secret, it is no file, it is too long. The context is the reason in words.
+// read what is secret, it is no file, it is too long, it is a link to nothing. The context is the
+// reason in words.
 // Owns: the descriptor, so that what is read together is of one folder though its name changes.
 #pragma once
 

@@ -24,6 +24,7 @@
 
 #include "auth/credentials.hpp"
 #include "auth/header.hpp"
+#include "auth/kem_key.hpp"
 #include "auth/key_exchange.hpp"
 #include "auth/policy.hpp"
 #include "auth/rate_limit.hpp"
@@ -39,6 +40,7 @@ struct Party {
   Policy policy = {};
   const Credential* credential = nullptr;  // null: it has none
   const Trust* trust = nullptr;            // null: it cannot check anybody
+  const KemKey* server_key = nullptr;      // the server's own; at the client what it knows of it
   Bytes data = {};                         // of the application, for the other side
 };
 

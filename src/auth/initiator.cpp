@@ -24,7 +24,7 @@ std::expected<Initiator, Refused> Initiator::start(Party party, const Time& time
                                                    const Random& random) {
   Initiator made(std::move(party));
   const Party& mine = made.party_;
-  auto offer = offer_of(mine.policy);
+  auto offer = offer_of(mine.policy, mine.server_key != nullptr);
   if (!offer) {
     return std::unexpected(offer.error());
   }
@@ -42,7 +42,7 @@ std::expected<Initiator, Refused> Initiator::start(Party party, const Time& time
   }
   made.id_ = header.id;
   for (const KeyExchange kind : made.offer_.key_exchanges) {
-    auto key = EphemeralKey::generate(kind);
+    auto key = EphemeralKey::generate(kind, mine.server_key);
     if (!key) {
       return std::unexpected(Refusal::unable);
     }

@@ -61,12 +61,6 @@ bool add_extensions(X509* certificate, X509* issuer, std::span<const Extension> 
   });
 }
 
-std::string_view content_of(BIO* bio) {
-  char* text = nullptr;
-  const long bytes = BIO_get_mem_data(bio, &text);
-  return {text, static_cast<std::size_t>(std::max<long>(bytes, 0))};
-}
-
 Result<Issued> as_pem(X509* certificate, EVP_PKEY* key) {
   const BioPtr text(BIO_new(BIO_s_mem()));
   const BioPtr secret(BIO_new(BIO_s_secmem()));
@@ -138,6 +132,10 @@ Result<Authority> read_authority(std::string_view certificate, std::string_view 
 }
 
 bool add_revoked(X509_CRL* list, X509* certificate, ASN1_TIME* since) {
+  X509_REVOKED* known = nullptr;
+  if (X509_CRL_get0_by_serial(list, &known, X509_get_serialNumber(certificate)) != 0) {
+    return true;
+  }
   RevokedPtr entry(X509_REVOKED_new());
   if (entry == nullptr ||
       X509_REVOKED_set_serialNumber(entry.get(), X509_get_serialNumber(certificate)) != 1 ||

@@ -6,6 +6,7 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 
+#include <algorithm>
 #include <array>
 
 #include "auth/evp.hpp"
@@ -15,8 +16,8 @@ namespace flowfs::auth {
 namespace {
 
 constexpr const char* kMlKem = "ML-KEM-768";
-constexpr std::size_t kMlKemOffer = 1184;
-constexpr std::size_t kMlKemAnswer = 1088;
+constexpr std::size_t kMlKemKey = 1184;
+constexpr std::size_t kMlKemCiphertext = 1088;
 constexpr std::byte kUncompressed{4};  // the form of a point that every share of a curve has
 
 // How OpenSSL is asked for a key pair of the Diffie-Hellman part.
@@ -29,6 +30,7 @@ Group group_of(KeyExchange kind) {
   switch (kind) {
     case KeyExchange::x25519:
     case KeyExchange::x25519_ml_kem_768:
+    case KeyExchange::x25519_ml_kem_768_client:
       return {"X25519", nullptr};
     case KeyExchange::x448:
       return {"X448", nullptr};
@@ -45,14 +47,22 @@ Group group_of(KeyExchange kind) {
     case KeyExchange::ffdhe4096:
       return {"DH", "ffdhe4096"};
     case KeyExchange::ml_kem_768:
+    case KeyExchange::ml_kem_768_client:
     case KeyExchange::none:
       break;
   }
   return {nullptr, nullptr};
 }
 
-bool has_kem(KeyExchange kind) {
-  return kind == KeyExchange::ml_kem_768 || kind == KeyExchange::x25519_ml_kem_768;
+// All that are post-quantum are a KEM, alone or beside Diffie-Hellman.
+bool has_kem(KeyExchange kind) { return find(kind)->post_quantum; }
+
+// How much of an offer, and of the answer to it, is the KEM's; the rest is Diffie-Hellman's.
+std::size_t kem_bytes_of_offer(KeyExchange kind) {
+  return find(kind)->server_key ? KemKey::kIdBytes + kMlKemCiphertext : kMlKemKey;
+}
+std::size_t kem_bytes_of_answer(KeyExchange kind) {
+  return find(kind)->server_key ? 0 : kMlKemCiphertext;
 }
 
 PkeyPtr generate_pair(const Group& group) {
@@ -105,11 +115,9 @@ struct Encapsulated {
   Secret secret;
 };
 
-Result<Encapsulated> encapsulate(View public_key) {
-  const PkeyPtr peer(
-      EVP_PKEY_new_raw_public_key_ex(nullptr, kMlKem, nullptr, raw(public_key), public_key.size()));
-  const PkeyCtxPtr context(
-      peer == nullptr ? nullptr : EVP_PKEY_CTX_new_from_pkey(nullptr, peer.get(), nullptr));
+Result<Encapsulated> encapsulate(EVP_PKEY* peer) {
+  const PkeyCtxPtr context(peer == nullptr ? nullptr
+                                           : EVP_PKEY_CTX_new_from_pkey(nullptr, peer, nullptr));
   std::size_t material = 0;
   std::size_t secret = 0;
   if (context == nullptr || EVP_PKEY_encapsulate_init(context.get(), nullptr) != 1 ||
@@ -122,6 +130,12 @@ Result<Encapsulated> encapsulate(View public_key) {
     return fail(EKEYREJECTED, "KEM key");
   }
   return result;
+}
+
+Result<Encapsulated> encapsulate(View public_key) {
+  const PkeyPtr peer(
+      EVP_PKEY_new_raw_public_key_ex(nullptr, kMlKem, nullptr, raw(public_key), public_key.size()));
+  return encapsulate(peer.get());
 }
 
 Result<Secret> decapsulate(EVP_PKEY* key, View material) {
@@ -149,16 +163,40 @@ Result<Secret> combine(const Secret& kem, const Secret& agreed, View offer, View
                 : Result<Secret>(std::unexpected(shares.error()));
 }
 
+// The KEM's part of an answer: what came of it, and what is sent back.
+Result<Encapsulated> answer_kem(KeyExchange kind, View offer, const KemKey* server_key) {
+  if (!find(kind)->server_key) {
+    return encapsulate(offer);
+  }
+  if (server_key == nullptr ||
+      !std::ranges::equal(offer.first(KemKey::kIdBytes), server_key->id())) {
+    return fail(ENOKEY, "KEM key");
+  }
+  auto secret = decapsulate(server_key->get(), offer.subspan(KemKey::kIdBytes));
+  if (!secret) {
+    return std::unexpected(secret.error());
+  }
+  return Encapsulated{.material = {}, .secret = std::move(*secret)};
+}
+
 }  // namespace
 
 void EphemeralKey::Free::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
 
-Result<EphemeralKey> EphemeralKey::generate(KeyExchange kind) {
-  if (!available(kind)) {
+Result<EphemeralKey> EphemeralKey::generate(KeyExchange kind, const KemKey* server_key) {
+  if (!available(kind) || (find(kind)->server_key && server_key == nullptr)) {
     return fail(EOPNOTSUPP, "key exchange");
   }
   EphemeralKey key(kind);
-  if (has_kem(kind)) {
+  if (find(kind)->server_key) {
+    auto done = encapsulate(server_key->get());
+    if (!done) {
+      return std::unexpected(done.error());
+    }
+    append(key.offer_, server_key->id());
+    append(key.offer_, done->material);
+    key.encapsulated_ = std::move(done->secret);
+  } else if (has_kem(kind)) {
     key.kem_.reset(generate_pair({kMlKem, nullptr}).release());
     if (key.kem_ == nullptr || !append_public(key.offer_, key.kem_.get())) {
       return fail(EOPNOTSUPP, "key exchange");
@@ -173,23 +211,33 @@ Result<EphemeralKey> EphemeralKey::generate(KeyExchange kind) {
   return key;
 }
 
+Result<Secret> EphemeralKey::finish_kem(View answer) const {
+  if (kem_ != nullptr) {
+    return decapsulate(kem_.get(), answer);
+  }
+  Secret copy(encapsulated_.bytes().size());
+  std::ranges::copy(encapsulated_.bytes(), copy.writable().begin());
+  return copy;
+}
+
 Result<Secret> EphemeralKey::finish(View answer) const {
   if (answer.size() != find(kind_)->answer_bytes) {
     return fail(EKEYREJECTED, "key share");
   }
-  if (kem_ == nullptr) {
+  if (!has_kem(kind_)) {
     return agree(agreement_.get(), answer);
   }
-  auto kem = decapsulate(kem_.get(), answer.first(kMlKemAnswer));
+  const std::size_t kem_bytes = kem_bytes_of_answer(kind_);
+  auto kem = finish_kem(answer.first(kem_bytes));
   if (agreement_ == nullptr || !kem) {
     return kem;
   }
-  const auto agreed = agree(agreement_.get(), answer.subspan(kMlKemAnswer));
+  const auto agreed = agree(agreement_.get(), answer.subspan(kem_bytes));
   return agreed ? combine(*kem, *agreed, offer_, answer)
                 : Result<Secret>(std::unexpected(agreed.error()));
 }
 
-Result<Answer> answer_offer(KeyExchange kind, View offer) {
+Result<Answer> answer_offer(KeyExchange kind, View offer, const KemKey* server_key) {
   if (!available(kind)) {
     return fail(EOPNOTSUPP, "key exchange");
   }
@@ -199,7 +247,7 @@ Result<Answer> answer_offer(KeyExchange kind, View offer) {
   Answer answer;
   Secret kem;
   if (has_kem(kind)) {
-    auto done = encapsulate(offer.first(kMlKemOffer));
+    auto done = answer_kem(kind, offer.first(kem_bytes_of_offer(kind)), server_key);
     if (!done) {
       return std::unexpected(done.error());
     }
@@ -211,7 +259,8 @@ Result<Answer> answer_offer(KeyExchange kind, View offer) {
     if (pair == nullptr || !append_public(answer.share, pair.get())) {
       return fail(EOPNOTSUPP, "key exchange");
     }
-    auto agreed = agree(pair.get(), has_kem(kind) ? offer.subspan(kMlKemOffer) : offer);
+    auto agreed =
+        agree(pair.get(), has_kem(kind) ? offer.subspan(kem_bytes_of_offer(kind)) : offer);
     if (agreed && has_kem(kind)) {
       agreed = combine(kem, *agreed, offer, answer.share);
     }

@@ -6,10 +6,14 @@
 // one handshake and used once, so what is recorded today cannot be read with a key stolen tomorrow.
 // X25519 with ML-KEM-768 runs both and hashes the two secrets together with both shares: whoever
 // wants the result must break both.
+// Of a KEM either side encapsulates: mostly the one that answers, to the key that was offered; else
+// the one that offers, to a key that the other has had before. Its offer is that key's id and the
+// ciphertext.
 //
 // Threads: any, one at a time for each key.
 // Errors: EOPNOTSUPP: this OpenSSL does not have it; EKEYREJECTED: the other side's share is not
-// one (its length, a point that is on no curve, a degenerate result).
+// one (its length, a point that is on no curve, a degenerate result); ENOKEY: it is for a key that
+// this side does not have.
 // Owns: an EphemeralKey its private keys, which OpenSSL zeroes.
 #pragma once
 
@@ -18,6 +22,7 @@
 
 #include "auth/algorithms.hpp"
 #include "auth/bytes.hpp"
+#include "auth/kem_key.hpp"
 #include "base/result.hpp"
 
 struct evp_pkey_st;  // OpenSSL's EVP_PKEY
@@ -26,7 +31,8 @@ namespace flowfs::auth {
 
 class EphemeralKey {
  public:
-  static Result<EphemeralKey> generate(KeyExchange kind);
+  // `server_key` is used where the kind wants it.
+  static Result<EphemeralKey> generate(KeyExchange kind, const KemKey* server_key = nullptr);
 
   [[nodiscard]] KeyExchange kind() const { return kind_; }
   [[nodiscard]] const Bytes& offer() const { return offer_; }
@@ -39,10 +45,12 @@ class EphemeralKey {
   };
   using Key = std::unique_ptr<evp_pkey_st, Free>;
   explicit EphemeralKey(KeyExchange kind) : kind_(kind) {}
+  [[nodiscard]] Result<Secret> finish_kem(View answer) const;
 
   KeyExchange kind_;
-  Key agreement_;  // Diffie-Hellman; null for a KEM alone
-  Key kem_;        // null for Diffie-Hellman alone
+  Key agreement_;        // Diffie-Hellman; null for a KEM alone
+  Key kem_;              // null but where the other side encapsulates
+  Secret encapsulated_;  // by this side; empty otherwise
   Bytes offer_;
 };
 
@@ -51,6 +59,6 @@ struct Answer {
   Secret secret;
 };
 
-Result<Answer> answer_offer(KeyExchange kind, View offer);
+Result<Answer> answer_offer(KeyExchange kind, View offer, const KemKey* server_key = nullptr);
 
 }  // namespace flowfs::auth

@@ -73,10 +73,11 @@ std::optional<Encrypt> parse_encrypt(std::string_view text) {
   return parse<Encrypt>(kEncrypt, text);
 }
 
-std::expected<Policy, Refusal> offer_of(const Policy& policy) {
+std::expected<Policy, Refusal> offer_of(const Policy& policy, bool server_key) {
   Policy offer = policy;
   std::erase_if(offer.key_exchanges, [&](KeyExchange code) {
-    return !available(code) || (policy.require_pq && !find(code)->post_quantum);
+    return !available(code) || (policy.require_pq && !find(code)->post_quantum) ||
+           (find(code)->server_key && !server_key);
   });
   if (offer.key_exchanges.empty() && requires_encryption(policy)) {
     return std::unexpected(policy.require_pq ? Refusal::no_post_quantum

@@ -44,8 +44,9 @@ struct Policy {
 };
 
 // What is left of a policy with the OpenSSL at hand, as a header carries it: no algorithms where
-// nothing is to be encrypted, and only key exchanges that may be used.
-std::expected<Policy, Refusal> offer_of(const Policy& policy);
+// nothing is to be encrypted, and only key exchanges that may be used. `server_key`: whether this
+// side has the key of the server's (its own, or at the client what it knows of it) that some want.
+std::expected<Policy, Refusal> offer_of(const Policy& policy, bool server_key = false);
 
 // All none but the digest where the flow is not encrypted.
 struct Choice {

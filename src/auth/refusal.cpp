@@ -35,6 +35,8 @@ constexpr std::array kRefusals{
     RefusalInfo{Refusal::bad_signature, EKEYREJECTED, "the signature does not fit"},
     RefusalInfo{Refusal::wrong_request, EKEYREJECTED, "the answer is to another request"},
     RefusalInfo{Refusal::bad_key_share, EKEYREJECTED, "the key share is not valid"},
+    RefusalInfo{Refusal::other_server_key, EKEYREJECTED,
+                "the key share is for a key that the server does not have (any more)"},
     RefusalInfo{Refusal::no_credential, ENOKEY, "this side must show a certificate and has none"},
     RefusalInfo{Refusal::unable, ENOKEY, "the cryptography of this machine failed"},
 };

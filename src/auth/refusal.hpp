@@ -38,6 +38,7 @@ enum class Refusal : std::uint8_t {
   bad_signature,
   wrong_request,
   bad_key_share,
+  other_server_key,
   // This side.
   no_credential,
   unable,

@@ -16,7 +16,7 @@ struct Terms {
 };
 
 std::expected<Terms, Refused> agree_on(const Header& request, const Party& party) {
-  auto offer = offer_of(party.policy);
+  auto offer = offer_of(party.policy, party.server_key != nullptr);
   if (!offer) {
     return std::unexpected(offer.error());
   }
@@ -32,12 +32,14 @@ std::expected<Terms, Refused> agree_on(const Header& request, const Party& party
 }
 
 // Our half of the key exchange, to the share that the request has for it.
-std::expected<Answer, Refused> exchange(const Header& request, KeyExchange kind) {
+std::expected<Answer, Refused> exchange(const Header& request, KeyExchange kind,
+                                        const KemKey* server_key) {
   const auto& kinds = request.offer.key_exchanges;
   const auto at = std::ranges::find(kinds, kind) - kinds.begin();
-  auto answer = answer_offer(kind, request.shares.at(static_cast<std::size_t>(at)));
+  auto answer = answer_offer(kind, request.shares.at(static_cast<std::size_t>(at)), server_key);
   if (!answer) {
-    return std::unexpected(Refusal::bad_key_share);
+    return std::unexpected(answer.error().error == ENOKEY ? Refusal::other_server_key
+                                                          : Refusal::bad_key_share);
   }
   return std::move(*answer);
 }
@@ -58,7 +60,7 @@ std::expected<Response, Refused> respond(View request, const Header& asked, cons
   header.request_hash = std::move(*request_hash);
   Secret secret;
   if (terms.choice.encrypted()) {
-    auto answer = exchange(asked, terms.choice.key_exchange);
+    auto answer = exchange(asked, terms.choice.key_exchange, party.server_key);
     if (!answer) {
       return std::unexpected(answer.error());
     }

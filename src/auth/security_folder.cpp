@@ -12,6 +12,7 @@ namespace {
 constexpr std::size_t kLongestName = 255;
 constexpr const char* kCertificate = "crt.pem";
 constexpr const char* kKey = "key.pem";
+constexpr const char* kServerKey = "kem.pem";
 constexpr const char* kPolicy = "enc.toml";
 
 // A part of what is believed: its folder, and whether going on without one of its files is safe.
@@ -93,6 +94,22 @@ std::shared_ptr<const Credential> read_credential(Reader& reader) {
     return nullptr;
   }
   return std::make_shared<const Credential>(std::move(*credential));
+}
+
+// The server's is a private key, its clients have the public one.
+std::shared_ptr<const KemKey> read_server_key(Reader& reader, Side side) {
+  const bool own = side == Side::server;
+  const auto text =
+      reader.read(kServerKey, own ? Reader::Guard::secret : Reader::Guard::open, kLongestPem);
+  if (!text) {
+    return nullptr;
+  }
+  auto key = own ? KemKey::parse_private(text_of(*text)) : KemKey::parse_public(text_of(*text));
+  if (!key) {
+    reader.refuse(kServerKey, key.error().context);
+    return nullptr;
+  }
+  return std::make_shared<const KemKey>(std::move(*key));
 }
 
 std::optional<Policy> read_policy(Reader& reader) {
@@ -188,9 +205,13 @@ Result<NameSecurity> SecurityFolder::of(Side side, std::string_view name, Instan
 }
 
 std::vector<std::string> SecurityFolder::names(Side side) const {
-  const auto folder = GuardedFolder::open(path_ + '/' + std::string(to_string(side)));
-  const auto names = folder ? folder->list(kMostNames) : std::unexpected(folder.error());
-  return names ? *names : std::vector<std::string>{};
+  const std::string path = path_ + '/' + std::string(to_string(side));
+  const auto folder = GuardedFolder::open(path);
+  const auto names = folder ? folder->list(kMostListed) : std::unexpected(folder.error());
+  if (!names && names.error().error != ENOENT) {
+    complain_({path, in_words(names.error())});
+  }
+  return names.value_or(std::vector<std::string>{});
 }
 
 std::string SecurityFolder::path_of(Side side, const std::string& name) const {
@@ -264,7 +285,7 @@ std::vector<Stamp> SecurityFolder::stamps_of(Side side, const std::string& name)
     return {stamp_of(folder)};
   }
   return {folder->stamp(), folder->stamp(kCertificate), folder->stamp(kKey),
-          folder->stamp(kPolicy)};
+          folder->stamp(kServerKey), folder->stamp(kPolicy)};
 }
 
 Result<NameSecurity> SecurityFolder::load(Side side, const std::string& name,
@@ -279,6 +300,7 @@ Result<NameSecurity> SecurityFolder::load(Side side, const std::string& name,
   Reader reader(*folder, path_of(side, name), complaints);
   Result<NameSecurity> result;
   result->credential = read_credential(reader);
+  result->server_key = read_server_key(reader, side);
   result->policy = read_policy(reader);
   if (!reader.good()) {
     return fail(EKEYREJECTED, "security folder");

@@ -3,7 +3,7 @@
 // server and its clients are and what they ask for.
 //
 //     cacert/  authorities        untrusted/  what completes chains      crl/  who is revoked
-//     server/NAME/ and client/NAME/   crt.pem  key.pem  enc.toml
+//     server/NAME/ and client/NAME/   crt.pem  key.pem  kem.pem  enc.toml
 //
 // Threads: any; it reads files, so never the loop's.
 // Shape: a part is read when it is asked for and again when it has changed, and looked at no more
@@ -28,6 +28,7 @@
 #include "auth/certificates.hpp"
 #include "auth/credentials.hpp"
 #include "auth/guarded_folder.hpp"
+#include "auth/kem_key.hpp"
 #include "auth/policy.hpp"
 #include "base/clock.hpp"
 #include "base/result.hpp"
@@ -49,6 +50,7 @@ using Complaints = std::vector<Complaint>;
 struct NameSecurity {
   std::shared_ptr<const Credential> credential;  // null: none
   std::optional<Policy> policy;                  // nullopt: none
+  std::shared_ptr<const KemKey> server_key;      // null: none
 };
 
 class SecurityFolder {
@@ -56,6 +58,7 @@ class SecurityFolder {
   static constexpr std::chrono::seconds kLookAgain{1};
   // Names with files of their own that are remembered; beyond, all are read anew.
   static constexpr std::size_t kMostNames = 1024;
+  static constexpr std::size_t kMostListed = 64 * 1024;
 
   using Complain = std::function<void(const Complaint&)>;
 
@@ -68,7 +71,8 @@ class SecurityFolder {
   // EINVAL: no name of a flow.
   Result<NameSecurity> of(Side side, std::string_view name, Instant now);
 
-  // The names that have a folder, for whoever checks all of them. Empty where there are none.
+  // The names that have a folder, for whoever checks all of them. Empty where there are none, and,
+  // with a complaint, where they cannot be listed.
   [[nodiscard]] std::vector<std::string> names(Side side) const;
 
  private:

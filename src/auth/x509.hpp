@@ -24,6 +24,13 @@ using X509Ptr = std::unique_ptr<X509, FreedBy<X509_free>>;
 // Reads `text`, which has to outlive it.
 BioPtr text_bio(std::string_view text);
 
+// What has been written to one in memory, as long as nothing more is.
+std::string_view content_of(BIO* bio);
+
+// Stands in for the prompt that OpenSSL would show, and remembers in the bool that `asked` points
+// to that it wanted to.
+int refuse_password(char* buffer, int size, int writing, void* asked);
+
 // What OpenSSL queues up as errors in a scope is an answer there and nobody's error afterwards.
 class ErrorMark {
  public:

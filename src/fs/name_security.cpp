@@ -137,11 +137,13 @@ Result<FlowSecurity> security_of(auth::SecurityFolder& folder, std::string_view 
   FlowSecurity result;
   result.server = {.policy = server->policy.value_or(auth::Policy{}),
                    .credential = given.credential ? given.credential : server->credential,
-                   .trust = *trust};
+                   .trust = *trust,
+                   .server_key = server->server_key};
   override_policy(result.server.policy, given);
   result.client = {.policy = client->policy.value_or(result.server.policy),
                    .credential = client->credential,
-                   .trust = *trust};
+                   .trust = *trust,
+                   .server_key = client->server_key};
   override_policy(result.client.policy, given);
   return result;
 }

@@ -44,6 +44,7 @@ struct SideSecurity {
   auth::Policy policy;
   std::shared_ptr<const auth::Credential> credential;
   std::shared_ptr<const auth::Trust> trust;  // null: nobody is believed
+  std::shared_ptr<const auth::KemKey> server_key;
 };
 struct FlowSecurity {
   SideSecurity client;

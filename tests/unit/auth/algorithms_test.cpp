@@ -189,46 +189,142 @@ TEST(Aead, takes_only_keys_of_its_length_and_messages_of_no_length_too) {
 // ---- key exchange
 // --------------------------------------------------------------------------------
 
+constexpr const char* kNoMlKem = "this OpenSSL has no ML-KEM, which came with 3.5";
+
+void expect_one_secret(const KeyExchangeInfo& info, const ServerKey& server) {
+  const auto key = EphemeralKey::generate(info.code, server.known());
+  ASSERT_TRUE(key.has_value()) << info.name;
+  EXPECT_EQ(key->offer().size(), info.offer_bytes) << info.name;
+  const auto answer = answer_offer(info.code, key->offer(), server.own());
+  ASSERT_TRUE(answer.has_value()) << info.name;
+  EXPECT_EQ(answer->share.size(), info.answer_bytes) << info.name;
+  const auto secret = key->finish(answer->share);
+  ASSERT_TRUE(secret.has_value()) << info.name;
+  EXPECT_GE(secret->bytes().size(), 32U);
+  EXPECT_TRUE(std::ranges::equal(secret->bytes(), answer->secret.bytes())) << info.name;
+  const auto again = EphemeralKey::generate(info.code, server.known());
+  ASSERT_TRUE(again.has_value());
+  EXPECT_NE(again->offer(), key->offer()) << info.name;
+}
+
+void expect_bad_shares_refused(const KeyExchangeInfo& info, const ServerKey& server) {
+  const auto key = EphemeralKey::generate(info.code, server.known());
+  ASSERT_TRUE(key.has_value()) << info.name;
+  const auto answer = [&](const Bytes& offer) {
+    return answer_offer(info.code, offer, server.own()).error().error;
+  };
+  EXPECT_EQ(answer(Bytes(info.offer_bytes - 1, std::byte{4})), EKEYREJECTED) << info.name;
+  EXPECT_EQ(key->finish(Bytes(info.answer_bytes + 1, std::byte{4})).error().error, EKEYREJECTED);
+  if (info.server_key) {
+    EXPECT_EQ(answer(Bytes(info.offer_bytes)), ENOKEY) << info.name;
+    EXPECT_EQ(answer_offer(info.code, key->offer()).error().error, ENOKEY) << info.name;
+  } else if (!info.post_quantum) {  // of a KEM every text of the right length means something
+    EXPECT_EQ(answer(Bytes(info.offer_bytes)), EKEYREJECTED) << info.name;
+    EXPECT_EQ(key->finish(Bytes(info.answer_bytes)).error().error, EKEYREJECTED) << info.name;
+  }
+}
+
 TEST(KeyExchange, gives_both_sides_one_secret_and_shares_of_the_length_that_is_written_down) {
   for (const KeyExchangeInfo& info : all(KeyExchange{})) {
-    if (!available(info.code)) {
-      EXPECT_EQ(EphemeralKey::generate(info.code).error().error, EOPNOTSUPP);
-      EXPECT_EQ(answer_offer(info.code, Bytes(info.offer_bytes)).error().error, EOPNOTSUPP);
-      EXPECT_TRUE(info.post_quantum) << info.name << " is in every OpenSSL since 3.0";
-      continue;
+    if (!info.post_quantum) {
+      expect_one_secret(info, {});
     }
-    const auto key = EphemeralKey::generate(info.code);
-    ASSERT_TRUE(key.has_value()) << info.name;
-    EXPECT_EQ(key->offer().size(), info.offer_bytes) << info.name;
-    const auto answer = answer_offer(info.code, key->offer());
-    ASSERT_TRUE(answer.has_value()) << info.name;
-    EXPECT_EQ(answer->share.size(), info.answer_bytes) << info.name;
-    const auto secret = key->finish(answer->share);
-    ASSERT_TRUE(secret.has_value()) << info.name;
-    EXPECT_GE(secret->bytes().size(), 32U);
-    EXPECT_TRUE(std::ranges::equal(secret->bytes(), answer->secret.bytes())) << info.name;
   }
 }
 
 TEST(KeyExchange, refuses_shares_that_are_none) {
   for (const KeyExchangeInfo& info : all(KeyExchange{})) {
-    const auto key = EphemeralKey::generate(info.code);
-    if (!key) {
-      continue;
-    }
-    EXPECT_EQ(answer_offer(info.code, Bytes(info.offer_bytes - 1, std::byte{4})).error().error,
-              EKEYREJECTED);
-    EXPECT_EQ(key->finish(Bytes(info.answer_bytes + 1, std::byte{4})).error().error, EKEYREJECTED);
-    if (!info.post_quantum) {  // of a KEM every text of the right length means something
-      EXPECT_EQ(answer_offer(info.code, Bytes(info.offer_bytes)).error().error, EKEYREJECTED)
-          << info.name;
-      EXPECT_EQ(key->finish(Bytes(info.answer_bytes)).error().error, EKEYREJECTED) << info.name;
+    if (!info.post_quantum) {
+      expect_bad_shares_refused(info, {});
     }
   }
   // A point in the form that also tells its second half, which we never send.
   auto point = EphemeralKey::generate(KeyExchange::p256)->offer();
   point.front() = std::byte{0x06} | (point.back() & std::byte{1});
   EXPECT_EQ(answer_offer(KeyExchange::p256, point).error().error, EKEYREJECTED);
+}
+
+// In either role: the side that answers encapsulates, or the one that offers.
+TEST(PostQuantum, gives_both_sides_one_secret_whoever_encapsulates) {
+  if (!available(KeyExchange::ml_kem_768)) {
+    GTEST_SKIP() << kNoMlKem;
+  }
+  const ServerKey server;
+  for (const KeyExchangeInfo& info : all(KeyExchange{})) {
+    if (info.post_quantum) {
+      expect_one_secret(info, server);
+      expect_bad_shares_refused(info, server);
+      EXPECT_EQ(EphemeralKey::generate(info.code).has_value(), !info.server_key) << info.name;
+    }
+  }
+}
+
+// A ciphertext that is none gives a secret all the same, which the other side does not have.
+TEST(PostQuantum, gives_no_common_secret_where_a_bit_has_changed) {
+  if (!available(KeyExchange::ml_kem_768)) {
+    GTEST_SKIP() << kNoMlKem;
+  }
+  const ServerKey server;
+  for (const KeyExchangeInfo& info : all(KeyExchange{})) {
+    if (!info.post_quantum) {
+      continue;
+    }
+    const auto key = EphemeralKey::generate(info.code, server.known());
+    ASSERT_TRUE(key.has_value());
+    Bytes offer = key->offer();
+    auto answer = answer_offer(info.code, offer, server.own());
+    ASSERT_TRUE(answer.has_value());
+    if (info.server_key) {
+      offer.at(KemKey::kIdBytes + 500) ^= std::byte{1};
+      answer = answer_offer(info.code, offer, server.own());
+      ASSERT_TRUE(answer.has_value());
+    } else {
+      answer->share.at(500) ^= std::byte{1};
+    }
+    const auto secret = key->finish(answer->share);
+    ASSERT_TRUE(secret.has_value());
+    EXPECT_FALSE(std::ranges::equal(secret->bytes(), answer->secret.bytes())) << info.name;
+  }
+}
+
+TEST(PostQuantum, is_not_to_be_had_of_an_older_openssl) {
+  if (available(KeyExchange::ml_kem_768)) {
+    GTEST_SKIP() << "this OpenSSL has ML-KEM";
+  }
+  for (const KeyExchangeInfo& info : all(KeyExchange{})) {
+    EXPECT_EQ(available(info.code), !info.post_quantum) << info.name;
+    if (info.post_quantum) {
+      EXPECT_EQ(EphemeralKey::generate(info.code).error().error, EOPNOTSUPP);
+      EXPECT_EQ(answer_offer(info.code, Bytes(info.offer_bytes)).error().error, EOPNOTSUPP);
+    }
+  }
+}
+
+// ---- the server's key
+
+TEST(ServerKeys, are_read_by_their_halves) {
+  const std::string nothing = "nothing\n";
+  EXPECT_EQ(KemKey::parse_private(nothing).error().error, ENOKEY);
+  EXPECT_EQ(KemKey::parse_public(nothing).error().error, ENOKEY);
+  EXPECT_EQ(KemKey::parse_public(std::string(kLongestPem + 1, '\n')).error().error, EFBIG);
+  if (!available(KeyExchange::ml_kem_768)) {
+    GTEST_SKIP() << kNoMlKem;
+  }
+  const ServerKey server;
+  EXPECT_TRUE(std::ranges::equal(server.own()->id(), server.known()->id()));
+  EXPECT_EQ(server.own()->id().size(), KemKey::kIdBytes);
+  EXPECT_EQ(KemKey::parse_private(server.public_pem).error().error, ENOKEY);
+  EXPECT_EQ(KemKey::parse_public(server.private_pem).error().error, ENOKEY);
+  const std::string half = server.private_pem.substr(0, server.private_pem.size() / 2);
+  EXPECT_EQ(KemKey::parse_private(half).error().error, EBADMSG);
+}
+
+TEST(ServerKeys, are_of_ml_kem_and_not_encrypted) {
+  const OpensslCommand files;
+  ASSERT_TRUE(
+      files.run("key other ED25519; openssl pkey -in other -aes128 -passout pass:x -out locked"));
+  EXPECT_EQ(KemKey::parse_private(files.read("other")).error().error, EKEYREJECTED);
+  EXPECT_EQ(KemKey::parse_private(files.read("locked")).error().error, EKEYREJECTED);
 }
 
 }  // namespace

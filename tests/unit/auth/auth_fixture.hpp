@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "auth/guarded_folder.hpp"
 #include "auth/handshake.hpp"
 #include "openssl_command.hpp"
 
@@ -67,6 +68,34 @@ inline Bytes forged(View request, const auto& change) {
   change(parsed->header);
   return encode(parsed->header);
 }
+
+// The server's key that some key exchanges want, as each side has it; nothing where OpenSSL has no
+// ML-KEM.
+class ServerKey {
+ public:
+  ServerKey() {
+    const auto pair = make_kem_pair();
+    EXPECT_EQ(pair.has_value(), available(KeyExchange::ml_kem_768));
+    if (!pair) {
+      EXPECT_EQ(pair.error().error, EOPNOTSUPP);
+      return;
+    }
+    private_pem = text_of(pair->private_half);
+    public_pem = pair->public_half;
+    own_ = std::make_unique<KemKey>(*KemKey::parse_private(private_pem));
+    known_ = std::make_unique<KemKey>(*KemKey::parse_public(public_pem));
+  }
+
+  [[nodiscard]] const KemKey* own() const { return own_.get(); }
+  [[nodiscard]] const KemKey* known() const { return known_.get(); }
+
+  std::string private_pem;
+  std::string public_pem;
+
+ private:
+  std::unique_ptr<KemKey> own_;
+  std::unique_ptr<KemKey> known_;
+};
 
 inline Responder::Limits patient() { return {.rate = 1e9}; }
 

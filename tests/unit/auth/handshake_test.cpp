@@ -45,14 +45,18 @@ TEST_F(Handshake, gives_other_keys_each_time) {
 }
 
 TEST_F(Handshake, works_with_every_key_exchange_of_this_machine) {
+  const ServerKey key;
   for (const KeyExchangeInfo& info : all(KeyExchange{})) {
     if (!available(info.code)) {
       continue;
     }
     Party dialler = client(Authenticate::none);
     dialler.policy.key_exchanges = {info.code};
+    dialler.policy.require_pq = info.post_quantum;
+    dialler.server_key = key.known();
     Party acceptor = server(Authenticate::none);
     acceptor.policy.key_exchanges = {info.code};
+    acceptor.server_key = key.own();
     const Initiator initiator = start(dialler);
     const auto answered = answer(initiator.request(), acceptor);
     ASSERT_TRUE(answered.has_value()) << info.name << answered.error().words();
@@ -61,6 +65,32 @@ TEST_F(Handshake, works_with_every_key_exchange_of_this_machine) {
     EXPECT_EQ(session->choice.key_exchange, info.code);
     expect_paired(*session, answered->session);
   }
+}
+
+TEST_F(Handshake, uses_the_servers_key_only_where_both_have_it) {
+  if (!available(KeyExchange::ml_kem_768)) {
+    GTEST_SKIP() << "this OpenSSL has no ML-KEM, which came with 3.5";
+  }
+  const ServerKey key;
+  const ServerKey former;
+  Party dialler = client();
+  dialler.policy.key_exchanges = {KeyExchange::x25519_ml_kem_768_client,
+                                  KeyExchange::x25519_ml_kem_768};
+  Party acceptor = server();
+  acceptor.policy.key_exchanges = dialler.policy.key_exchanges;
+  const auto chosen = [&](const KemKey* known, const KemKey* own) {
+    dialler.server_key = known;
+    acceptor.server_key = own;
+    const auto answered = answer(start(dialler).request(), acceptor);
+    EXPECT_TRUE(answered.has_value());
+    return answered ? answered->session.choice.key_exchange : KeyExchange::none;
+  };
+  EXPECT_EQ(chosen(key.known(), key.own()), KeyExchange::x25519_ml_kem_768_client);
+  EXPECT_EQ(chosen(nullptr, key.own()), KeyExchange::x25519_ml_kem_768);
+  EXPECT_EQ(chosen(key.known(), nullptr), KeyExchange::x25519_ml_kem_768);
+  dialler.server_key = former.known();
+  acceptor.server_key = key.own();
+  EXPECT_EQ(refusal_of(answer(start(dialler).request(), acceptor)), Refusal::other_server_key);
 }
 
 TEST_F(Handshake, works_with_every_digest) {
@@ -130,12 +160,6 @@ TEST_F(Handshake, is_not_begun_without_what_its_policy_asks_of_this_side) {
   Party nobody = client();
   nobody.credential = nullptr;
   EXPECT_EQ(refusal_of(Initiator::start(nobody, moment())), Refusal::no_credential);
-  if (!available(KeyExchange::ml_kem_768)) {
-    Party wary = client();
-    wary.policy.require_pq = true;
-    wary.policy.key_exchanges = {KeyExchange::x25519_ml_kem_768, KeyExchange::x25519};
-    EXPECT_EQ(refusal_of(Initiator::start(wary, moment())), Refusal::no_post_quantum);
-  }
   EXPECT_EQ(refusal_of(Initiator::start(client(), moment(), [](auto) { return false; })),
             Refusal::unable);
   Party talkative = client();
@@ -143,6 +167,25 @@ TEST_F(Handshake, is_not_begun_without_what_its_policy_asks_of_this_side) {
   EXPECT_EQ(refusal_of(Initiator::start(talkative, moment())), Refusal::malformed);
   talkative.data.resize(kMostData);
   EXPECT_TRUE(Initiator::start(talkative, moment()).has_value());
+}
+
+TEST_F(Handshake, that_requires_post_quantum_comes_about_or_is_refused_and_never_does_without) {
+  Party wary = client();
+  wary.policy.require_pq = true;
+  wary.policy.key_exchanges = {KeyExchange::x25519, KeyExchange::x25519_ml_kem_768};
+  Party acceptor = server();
+  acceptor.policy = wary.policy;
+  if (!available(KeyExchange::ml_kem_768)) {
+    EXPECT_EQ(refusal_of(Initiator::start(wary, moment())), Refusal::no_post_quantum);
+    const Initiator easy = start(client());
+    EXPECT_EQ(refusal_of(answer(easy.request(), acceptor)), Refusal::no_post_quantum);
+    return;
+  }
+  const auto answered = answer(start(wary).request(), acceptor);
+  ASSERT_TRUE(answered.has_value()) << answered.error().words();
+  EXPECT_EQ(answered->session.choice.key_exchange, KeyExchange::x25519_ml_kem_768);
+  const Initiator easy = start(client());  // which offers nothing of the kind
+  EXPECT_EQ(refusal_of(answer(easy.request(), acceptor)), Refusal::no_post_quantum);
 }
 
 // ---- refused by the client

@@ -119,6 +119,41 @@ TEST(Record, is_opened_once) {
   EXPECT_EQ(direction.opener().counters().replayed, 1U);
 }
 
+TEST(Record, is_over_for_an_opener_that_begins_behind_it) {
+  Direction direction;
+  std::vector<Bytes> records;
+  for (int i = 0; i < 5; ++i) {
+    records.push_back(direction.seal(std::to_string(i)));
+  }
+  EXPECT_EQ(mark_behind(records.at(2)), (RecordMark{.epoch = 0, .next = 3}));
+  auto late = RecordOpener::create(kChoice, secret_of(1), {}, mark_behind(records.at(2)));
+  ASSERT_TRUE(late.has_value());
+  Bytes out(1);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(late->open(records.at(i), out, kStart), Opened::replayed);
+  }
+  EXPECT_EQ(late->open(records.at(4), out, kStart), Opened::ok);
+  EXPECT_EQ(late->open(records.at(3), out, kStart), Opened::ok);
+  EXPECT_EQ(late->open(records.at(3), out, kStart), Opened::replayed);
+}
+
+TEST(Record, is_of_the_epochs_that_its_sealer_was_given) {
+  RekeyLimits limits;
+  limits.records = 1;
+  limits.last_epoch = 8;
+  auto sealer = RecordSealer::create(kChoice, secret_of(1), kStart, limits, 7);
+  ASSERT_TRUE(sealer.has_value());
+  auto opener = RecordOpener::create(kChoice, secret_of(1), {});
+  Bytes record(kRecordOverhead + 1);
+  Bytes out(1);
+  for (const std::uint32_t epoch : {7U, 8U}) {
+    ASSERT_EQ(sealer->seal(Bytes(1), record, kStart), RecordSealer::Outcome::ok);
+    EXPECT_EQ(opener->open(record, out, kStart), Opened::ok);
+    EXPECT_EQ(opener->epoch(), epoch);
+  }
+  EXPECT_EQ(sealer->seal(Bytes(1), record, kStart), RecordSealer::Outcome::exhausted);
+}
+
 TEST(Record, may_be_overtaken_by_as_many_as_the_window_holds) {
   Direction direction;
   std::vector<Bytes> records;

@@ -43,13 +43,11 @@ TEST_F(Handshake, server_refuses_what_the_policies_do_not_allow_together) {
               server.kdfs = {static_cast<Kdf>(200)};  // of a later version
             }),
             Refusal::no_common_kdf);
-  if (!available(KeyExchange::ml_kem_768)) {
-    EXPECT_EQ(refused([](Policy&, Policy& server) {
-                server.require_pq = true;
-                server.key_exchanges = {KeyExchange::x25519_ml_kem_768, KeyExchange::x25519};
-              }),
-              Refusal::no_post_quantum);
-  }
+  EXPECT_EQ(refused([](Policy&, Policy& server) {
+              server.require_pq = true;
+              server.key_exchanges = {KeyExchange::x25519_ml_kem_768, KeyExchange::x25519};
+            }),
+            Refusal::no_post_quantum);
 }
 
 TEST_F(Handshake, falls_back_to_plain_only_where_both_merely_allow_encryption) {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <ctime>
 #include <filesystem>
 #include <memory>
@@ -248,6 +249,56 @@ TEST_F(SecurityFolderTest, does_not_wait_for_what_is_no_file) {
   ASSERT_TRUE(shell("rm server/log/key.pem; mkfifo -m 600 server/log/key.pem"));
   EXPECT_FALSE(server());
   EXPECT_THAT(told(), complaint("server/log/key.pem", "not a regular file"));
+}
+
+TEST_F(SecurityFolderTest, reads_the_servers_key_of_either_side) {
+  const auto pair = make_kem_pair();
+  if (!pair) {  // what is there and cannot be used fails the name
+    ASSERT_TRUE(shell("cp server/log/key.pem server/log/kem.pem"));
+    EXPECT_EQ(server().error().error, EKEYREJECTED);
+    EXPECT_THAT(told(), complaint("server/log/kem.pem", "this OpenSSL has no ML-KEM"));
+    GTEST_SKIP() << "this OpenSSL has no ML-KEM, which came with 3.5";
+  }
+  files_->write("held/server/log/kem.pem", std::string(text_of(pair->private_half)));
+  EXPECT_EQ(server().error().error, EKEYREJECTED);
+  EXPECT_THAT(told(), complaint("server/log/kem.pem", "others may read or write"));
+  ASSERT_TRUE(shell("chmod 600 server/log/kem.pem; mkdir -p -m 700 client/log"));
+  files_->write("held/client/log/kem.pem", pair->public_half);
+  ASSERT_TRUE(shell("chmod 644 client/log/kem.pem"));
+  const auto own = server();
+  const auto known = folder_->of(Side::client, "log", later_on());
+  ASSERT_TRUE(own && known && own->server_key && known->server_key);
+  EXPECT_TRUE(std::ranges::equal(own->server_key->id(), known->server_key->id()));
+  ASSERT_TRUE(shell("cp server/log/kem.pem client/log"));
+  EXPECT_FALSE(folder_->of(Side::client, "log", later_on()));
+  EXPECT_THAT(told(), complaint("client/log/kem.pem", "no such key"));
+}
+
+// Whoever made it wanted what it leads to, which may be a policy.
+TEST_F(SecurityFolderTest, refuses_a_link_to_what_is_not_there) {
+  ASSERT_TRUE(shell("ln -s nowhere server/log/enc.toml"));
+  EXPECT_EQ(server().error().error, EKEYREJECTED);
+  EXPECT_THAT(told(), complaint("server/log/enc.toml", "a link to what is not there"));
+  ASSERT_TRUE(shell("echo 'encrypt = \"require\"' >server/log/nowhere"));
+  EXPECT_TRUE(server());
+  ASSERT_TRUE(shell("mv server/log server/.log; ln -s elsewhere server/log"));
+  EXPECT_EQ(server().error().error, EKEYREJECTED);
+  EXPECT_THAT(told(), complaint("server/log", "a link to what is not there"));
+  ASSERT_TRUE(shell("ln -s nowhere crl"));
+  EXPECT_EQ(folder_->trust(later_on()).error().error, EKEYREJECTED);
+  EXPECT_THAT(told(), complaint("crl", "a link to what is not there"));
+}
+
+TEST_F(SecurityFolderTest, refuses_a_link_in_a_circle) {
+  ASSERT_TRUE(shell("ln -sf key.pem server/log/key.pem"));
+  EXPECT_EQ(server().error().error, EKEYREJECTED);
+  EXPECT_THAT(told(), complaint("server/log/key.pem", "cannot be opened"));
+}
+
+TEST_F(SecurityFolderTest, says_why_names_cannot_be_listed) {
+  ASSERT_TRUE(shell("chmod 777 server"));
+  EXPECT_THAT(folder_->names(Side::server), IsEmpty());
+  EXPECT_THAT(told(), complaint("server", "others may write"));
 }
 
 TEST_F(SecurityFolderTest, refuses_names_that_lead_elsewhere) {
