@@ -9,12 +9,14 @@
 
 #include "auth/certificates.hpp"
 #include "auth/credentials.hpp"
+#include "auth/kem_key.hpp"
 
 namespace {
 
 using flowfs::Failure;
 using flowfs::auth::Certificate;
 using flowfs::auth::Credential;
+using flowfs::auth::KemKey;
 using flowfs::auth::PrivateKey;
 using flowfs::auth::Purpose;
 using flowfs::auth::Trust;
@@ -65,6 +67,14 @@ void check_trust(std::string_view text) {
   static_cast<void>(verify_chain(*chain, trust, "log", Purpose::client, kNow));
 }
 
+void check_server_key(const flowfs::Result<KemKey>& key) {
+  if (key) {
+    require(key->id().size() == KemKey::kIdBytes);
+  } else {
+    require_reason(key.error());
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -72,6 +82,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto key = PrivateKey::parse(text); !key) {
     require_reason(key.error());
   }
+  check_server_key(KemKey::parse_private(text));
+  check_server_key(KemKey::parse_public(text));
   if (const auto credential = Credential::parse(text, text); !credential) {
     require_reason(credential.error());
   }

@@ -34,9 +34,11 @@ void check_policy(const Policy& policy) {
   check_list(policy.kdfs);
   check_list(policy.digests);
   // What one side offers, it can agree on with itself.
-  if (const auto offer = flowfs::auth::offer_of(policy)) {
-    const auto choice = flowfs::auth::negotiate(*offer, *offer);
-    require(choice && (choice->encrypted() || offer->encrypt == flowfs::auth::Encrypt::off));
+  for (const bool server_key : {false, true}) {
+    if (const auto offer = flowfs::auth::offer_of(policy, server_key)) {
+      const auto choice = flowfs::auth::negotiate(*offer, *offer);
+      require(choice && (choice->encrypted() || offer->encrypt == flowfs::auth::Encrypt::off));
+    }
   }
 }
 
