@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "fs/handshakes.hpp"
 
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <chrono>
 #include <ctime>
@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kMostWaiting = 1'024;
 constexpr double kRate = 500;  // handshakes a second of one uid
 constexpr std::chrono::seconds kTellAgain{1};
+constexpr double kLines = 200;  // of the log, a second; whatever is refused beyond is counted
 
 // The time of headers: that of this machine's clock when the daemon started, and what has passed
 // since. Both sides are here, so it does not matter that it may be set in between.
@@ -54,7 +55,11 @@ struct Handshakes::State {
 
   Admission run(const std::string& name, const GivenSecurity& given, uid_t uid);
   Admission shake_hands(auth::Party client, auth::Party server, uid_t uid);
-  [[nodiscard]] bool folder_is_there() const { return ::access(folder.path().c_str(), F_OK) == 0; }
+  // What is there and cannot be looked into may have a policy.
+  [[nodiscard]] bool folder_is_there() const {
+    struct stat status = {};
+    return ::lstat(folder.path().c_str(), &status) == 0 || errno != ENOENT;
+  }
 
   auth::SecurityFolder folder;
   HeaderClock clock;
@@ -74,11 +79,13 @@ Admission Handshakes::State::run(const std::string& name, const GivenSecurity& g
   auth::Party server{.name = name,
                      .policy = security->server.policy,
                      .credential = security->server.credential.get(),
-                     .trust = security->server.trust.get()};
+                     .trust = security->server.trust.get(),
+                     .server_key = security->server.server_key.get()};
   auth::Party client{.name = name,
                      .policy = security->client.policy,
                      .credential = security->client.credential.get(),
-                     .trust = security->client.trust.get()};
+                     .trust = security->client.trust.get(),
+                     .server_key = security->client.server_key.get()};
   return shake_hands(std::move(client), std::move(server), uid);
 }
 
@@ -143,11 +150,19 @@ void Handshakes::finish(const std::string& name, uid_t uid, const Admission& adm
   std::string line =
       fmt::format("refused a dial name={} uid={} why=\"{}\"", name, uid, admission.reason);
   const Instant now = Clock::now();
-  if (line != told_ || now - told_at_ >= kTellAgain) {
-    log::notice("{}", line);
-    told_ = std::move(line);
-    told_at_ = now;
+  if (line == told_ && now - told_at_ < kTellAgain) {
+    return;
   }
+  if (!lines_.take(kLines, now)) {
+    ++untold_;
+    return;
+  }
+  if (untold_ > 0) {
+    log::notice("refused more dials than are told of count={}", std::exchange(untold_, 0));
+  }
+  log::notice("{}", line);
+  told_ = std::move(line);
+  told_at_ = now;
 }
 
 }  // namespace flowfs::fs

@@ -25,6 +25,7 @@
 #include "auth/security_folder.hpp"
 #include "base/clock.hpp"
 #include "base/loop.hpp"
+#include "base/token_bucket.hpp"
 #include "base/worker.hpp"
 #include "fs/name_security.hpp"
 
@@ -71,6 +72,8 @@ class Handshakes {
   std::uint64_t refused_ = 0;
   std::string told_;  // what the log said last
   Instant told_at_{};
+  TokenBucket lines_;
+  std::uint64_t untold_ = 0;
 };
 
 }  // namespace flowfs::fs
