@@ -16,25 +16,49 @@ int access_of(unsigned flags) {
 
 }  // namespace
 
+BusMember::Mapped::Mapped(std::unique_ptr<BusAttachment> made, const SpinBudget& spin)
+    : attachment_(std::move(made)),
+      sender_(std::make_unique<BusSender>(*attachment_, spin)),
+      receiver_(std::make_unique<BusReceiver>(*attachment_, spin)) {}
+
+void BusMember::Mapped::close_files() {
+  attachment_->tx_fd.reset();
+  attachment_->folder_fd.reset();
+}
+
 Result<std::unique_ptr<End>> BusMember::join(const std::string& mount, const std::string& bus,
                                              unsigned flags) {
   constexpr Wait kAtOnce{.blocks = false, .deadline = kNever};
-  const std::string folder = mount + "/buses/" + bus;
-  auto message = open_message(folder + "/bus", access_of(flags), kAtOnce);
+  const std::string path = mount + "/buses/" + bus;
+  // All files of the bus are opened below it, so that they are of one bus though it is renamed.
+  Fd folder(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) {
+    return fail_errno("bus");
+  }
+  auto message = open_message(folder.get(), "bus", access_of(flags), kAtOnce);
   if (!message) {
     return std::unexpected(message.error());
   }
-  FileSender::Mtu mtu{.file = folder + "/mtu", .key = ""};
-  auto member =
-      std::unique_ptr<BusMember>(new BusMember(std::move(*message), mount, flags, std::move(mtu)));
+  FileSender::Mtu mtu{.file = path + "/mtu", .key = ""};
+  auto member = std::unique_ptr<BusMember>(
+      new BusMember(std::move(*message), mount, std::move(folder), flags, std::move(mtu)));
   if (const Status up = member->establish(kAtOnce); !up) {
     return std::unexpected(up.error());
   }
   return member;
 }
 
+// As for a flow: whatever hinders mapping leaves the member in file mode.
 Status BusMember::come_up(const Wait& /*wait*/) {
-  settle_as(nullptr);
+  std::unique_ptr<Mapped> sides;
+  if ((flags() & FLOWFS_FILE_MODE) == 0) {
+    if (auto made = BusAttachment::attach(mount(), std::move(folder_), id())) {
+      const SpinBudget spin(spin_policy(flags()), shares_only_processor(0));
+      sides = std::make_unique<Mapped>(std::move(*made), spin);
+    }
+  }
+  folder_.reset();
+  settle_as(std::move(sides));
   return {};
 }
 

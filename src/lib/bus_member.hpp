@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+#include "lib/bus_receiver.hpp"
+#include "lib/bus_sender.hpp"
 #include "lib/end.hpp"
 
 namespace flowfs::lib {
@@ -22,9 +24,25 @@ class BusMember final : public End {
   [[nodiscard]] Result<flowfs_peer> peer() const override;
 
  private:
-  BusMember(MessageFile message, std::string mount, unsigned flags, FileSender::Mtu mtu)
-      : End(std::move(message), std::move(mount), flags, std::move(mtu)) {}
+  class Mapped final : public MappedSides {
+   public:
+    Mapped(std::unique_ptr<BusAttachment> made, const SpinBudget& spin);
+    MappedSending& sending() override { return *sender_; }
+    MappedReceiving& receiving() override { return *receiver_; }
+    void close_files() override;
+
+   private:
+    std::unique_ptr<BusAttachment> attachment_;
+    std::unique_ptr<MappedSending> sender_;
+    std::unique_ptr<MappedReceiving> receiver_;
+  };
+
+  BusMember(MessageFile message, std::string mount, Fd folder, unsigned flags, FileSender::Mtu mtu)
+      : End(std::move(message), std::move(mount), flags, std::move(mtu)),
+        folder_(std::move(folder)) {}
   Status come_up(const Wait& wait) override;
+
+  Fd folder_;  // until it is up
 };
 
 }  // namespace flowfs::lib

@@ -19,10 +19,10 @@ namespace {
 constexpr std::chrono::milliseconds kLeastPause{1};
 constexpr std::chrono::milliseconds kMostPause{50};
 
-Result<Fd> open_pending(const std::string& path, int access, const Wait& wait) {
+Result<Fd> open_pending(int folder, const std::string& path, int access, const Wait& wait) {
   auto pause = kLeastPause;
   while (true) {
-    Fd fd(::open(path.c_str(), access | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+    Fd fd(::openat(folder, path.c_str(), access | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
     if (fd) {
       return fd;
     }
@@ -57,8 +57,9 @@ Result<std::uint64_t> number_of(const std::string& text, const std::string& key)
   return fail(EPROTO, "key");
 }
 
-Result<End::MessageFile> End::open_message(const std::string& path, int access, const Wait& wait) {
-  auto fd = open_pending(path, access, wait);
+Result<End::MessageFile> End::open_message(int folder, const std::string& path, int access,
+                                           const Wait& wait) {
+  auto fd = open_pending(folder, path, access, wait);
   if (!fd) {
     return std::unexpected(fd.error());
   }

@@ -87,9 +87,10 @@ class End {
     Fd fd;
     std::uint64_t id = 0;
   };
-  // `access`: O_RDONLY, O_WRONLY or O_RDWR. What such a file waits for is polled for later; only a
-  // backlog that is full is waited for here.
-  static Result<MessageFile> open_message(const std::string& path, int access, const Wait& wait);
+  // `path` is below `folder`, or AT_FDCWD. `access`: O_RDONLY, O_WRONLY or O_RDWR. What such a file
+  // waits for is polled for later; only a backlog that is full is waited for here.
+  static Result<MessageFile> open_message(int folder, const std::string& path, int access,
+                                          const Wait& wait);
 
   End(MessageFile message, std::string mount, unsigned flags, FileSender::Mtu mtu);
 

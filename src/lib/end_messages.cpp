@@ -103,6 +103,9 @@ Status End::forward(End& from, std::uint64_t id, const Wait& wait) {
     }
   }
   const auto view = from.receiving(wait, [&](Receiver& receiver) -> Result<View> {
+    if (const Status settled = receiver.settle(id); !settled) {
+      return std::unexpected(settled.error());
+    }
     const auto found = receiver.find_view(id);
     return found ? Result<View>(*found) : fail(EINVAL, "not borrowed");
   });

@@ -25,7 +25,7 @@ Result<std::unique_ptr<End>> FlowEnd::open(Role role, const std::string& mount,
                                            const std::string& name, unsigned flags,
                                            const Wait& wait) {
   const char* file = role == Role::client ? "/dial" : "/accept";
-  auto message = open_message(mount + "/names/" + name + file, O_RDWR, wait);
+  auto message = open_message(AT_FDCWD, mount + "/names/" + name + file, O_RDWR, wait);
   if (!message) {
     return std::unexpected(message.error());
   }

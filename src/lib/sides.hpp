@@ -58,6 +58,8 @@ class Receiver {
   // ESTALE: released, but perhaps written over before.
   virtual Status release(std::uint64_t id) = 0;
   [[nodiscard]] virtual std::optional<View> find_view(std::uint64_t id) const = 0;
+  // Makes sure that what is borrowed stays as it is from now on. ESTALE: it has not until now.
+  virtual Status settle(std::uint64_t /*id*/) { return {}; }
   // Passes over what is unread but for the newest message: how many. EOPNOTSUPP: a flow.
   virtual Result<std::uint64_t> skip() { return fail(EOPNOTSUPP, "a flow loses nothing"); }
   // Where it lies in a block, that is no longer borrowed but the caller's; else nothing.

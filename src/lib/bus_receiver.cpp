@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "lib/bus_receiver.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/futex.hpp"
+#include "pool/shared.hpp"
+
+namespace flowfs::lib {
+
+using pool::LogReader;
+
+BusReceiver::BusReceiver(const BusAttachment& attachment, SpinBudget spin)
+    : attachment_(attachment), log_(attachment.first_log), spin_(spin) {
+  if (!log_) {
+    return;  // it only sends
+  }
+  const flowfs_position& start = attachment.answer.read;
+  reader_.emplace(log_->bytes(), start.hot, start.sequence, attachment.answer.origin);
+  if (attachment.geometry) {
+    flowfs_segment& own = attachment.own();
+    const flowfs_status& bus = attachment.status();
+    bell_.emplace(own.bell, bus.sleep_data, bus.sleep_room);
+    cursors_.emplace(*attachment.geometry, own.cursors, log_->generation, position());
+  }
+}
+
+// How far the bus may believe that this member has read, and what it has not got.
+void BusReceiver::publish() {
+  if (!cursors_) {
+    return;
+  }
+  // relaxed: a figure that stands for itself.
+  pool::shared(attachment_.own().receiving.drops)
+      .store(lost_before_ + reader_->lost() + passed_over_, std::memory_order_relaxed);
+  cursors_->publish(borrowed_.empty() ? position() : borrowed_.front().begin);
+  bell_->wake_room();
+}
+
+void BusReceiver::step_over() {
+  reader_->pop();
+  publish();
+}
+
+// The log before has been read to its end, or what was left of it is gone.
+Status BusReceiver::follow(bool from_oldest) {
+  if (!borrowed_.empty()) {
+    return fail(EBUSY, "messages of the former log are borrowed");
+  }
+  auto next = attachment_.map_log();
+  if (!next) {
+    return std::unexpected(next.error());
+  }
+  log_ = std::move(*next);
+  lost_before_ += reader_->lost();
+  // acquire, pairs with LogWriter::give_up_to.
+  const std::uint64_t floor =
+      from_oldest ? pool::shared(log_->header().floor).load(std::memory_order_acquire) : 0;
+  reader_.emplace(log_->bytes(), floor, FLOWFS_SEQUENCE_ANY, attachment_.answer.origin);
+  if (cursors_) {
+    cursors_.emplace(*attachment_.geometry, attachment_.own().cursors, log_->generation,
+                     position());
+    bell_->wake_room();
+  }
+  return {};
+}
+
+// Asks the status slot first, and again before it says that there is nothing.
+Status BusReceiver::look(LogReader::Record& record) {
+  if (!log_) {
+    return fail(EBADF, "joined to send only");
+  }
+  while (true) {
+    if (Status member = attachment_.is_member(); !member) {
+      return member;
+    }
+    const BusAttachment::LogEnd end = attachment_.end_of(log_->generation);
+    if (end.gone) {
+      if (Status followed = follow(true); !followed) {
+        return followed;
+      }
+      continue;
+    }
+    if (end.position != FLOWFS_LANE_OPEN) {
+      reader_->set_end(end.position);
+    }
+    switch (reader_->peek(record)) {
+      case LogReader::Outcome::record:
+        return {};
+      case LogReader::Outcome::corrupt:
+        return fail(EPROTO, "log of the bus");
+      case LogReader::Outcome::end:
+        if (end.retired) {
+          if (Status followed = follow(false); !followed) {
+            return followed;
+          }
+          continue;
+        }
+        [[fallthrough]];
+      case LogReader::Outcome::empty:
+        if (attachment_.end_of(log_->generation) == end) {
+          return attachment_.is_member() ? fail(EAGAIN, "no message") : attachment_.is_member();
+        }
+    }
+  }
+}
+
+// False: it was overtaken meanwhile.
+bool BusReceiver::copy(const LogReader::Record& record, Pieces into) {
+  const std::size_t bytes = record.payload.size();
+  if (into.size() == 1) {
+    return reader_->copy(bytes_of(into.front()).first(bytes));
+  }
+  scratch_.resize(std::max(scratch_.size(), bytes));
+  const std::span<std::byte> whole = std::span(scratch_).first(bytes);
+  const bool copied = reader_->copy(whole);
+  if (copied) {
+    scatter(whole, into);
+  }
+  return copied;
+}
+
+Result<std::size_t> BusReceiver::try_receive(Pieces into) {
+  LogReader::Record record;
+  while (true) {
+    if (const Status found = look(record); !found) {
+      return std::unexpected(found.error());
+    }
+    if (record.payload.size() > total_bytes(into)) {
+      if (!reader_->intact()) {
+        continue;
+      }
+      return fail(EMSGSIZE, "longer than the buffer");
+    }
+    if (copy(record, into)) {
+      step_over();
+      return record.payload.size();
+    }
+  }
+}
+
+Result<std::size_t> BusReceiver::receive(Pieces into, const Wait& wait) {
+  Result<std::size_t> received = 0;
+  const Status done = when_something(wait, [&]() -> Status {
+    received = try_receive(into);
+    return received ? Status{} : std::unexpected(received.error());
+  });
+  return done ? received : std::unexpected(done.error());
+}
+
+Result<std::size_t> BusReceiver::receive_many(std::span<iovec> into, const Wait& wait) {
+  std::size_t count = 0;
+  for (iovec& piece : into) {
+    const Pieces one(&piece, 1);
+    const auto received = count == 0 ? receive(one, wait) : try_receive(one);
+    if (!received && count == 0) {
+      return received;
+    }
+    if (!received) {
+      break;
+    }
+    piece.iov_len = *received;
+    ++count;
+  }
+  return count;
+}
+
+// --- in place ---
+
+Status BusReceiver::try_borrow(View& view) {
+  LogReader::Record record;
+  if (Status found = look(record); !found) {
+    return found;
+  }
+  view = {.bytes = record.payload, .id = ++last_id_};
+  borrowed_.push_back({.id = view.id, .bytes = record.payload, .begin = position(), .copy = {}});
+  step_over();
+  return {};
+}
+
+Result<View> BusReceiver::borrow(const Wait& wait) {
+  View view;
+  const Status done = when_something(wait, [&] { return try_borrow(view); });
+  if (!done) {
+    return std::unexpected(done.error());
+  }
+  return view;
+}
+
+// A log that is gone may have been taken back whole.
+bool BusReceiver::is_intact(const Borrowed& message) const {
+  // acquire, pairs with LogWriter::give_up_to, as LogReader::intact.
+  const bool kept =
+      pool::shared(log_->header().floor).load(std::memory_order_acquire) <= message.begin.hot &&
+      !attachment_.end_of(log_->generation).gone;
+  return kept || !message.copy.empty();
+}
+
+Status BusReceiver::settle(std::uint64_t id) {
+  const auto found = std::ranges::find(borrowed_, id, &Borrowed::id);
+  if (found == borrowed_.end() || !found->copy.empty()) {
+    return {};
+  }
+  std::vector<std::byte> copy(found->bytes.begin(), found->bytes.end());
+  if (!is_intact(*found)) {
+    return fail(ESTALE, "overtaken");
+  }
+  found->copy = std::move(copy);
+  found->bytes = found->copy;
+  return {};
+}
+
+Status BusReceiver::release(std::uint64_t id) {
+  const auto found = std::ranges::find(borrowed_, id, &Borrowed::id);
+  if (found == borrowed_.end()) {
+    return fail(EINVAL, "not borrowed");
+  }
+  const bool intact = is_intact(*found);
+  borrowed_.erase(found);
+  publish();
+  return intact ? Status{} : fail(ESTALE, "overtaken");
+}
+
+std::optional<View> BusReceiver::find_view(std::uint64_t id) const {
+  const auto found = std::ranges::find(borrowed_, id, &Borrowed::id);
+  return found == borrowed_.end() ? std::nullopt
+                                  : std::optional(View{.bytes = found->bytes, .id = id});
+}
+
+// Message by message, since what this member sent itself is none of them.
+Result<std::uint64_t> BusReceiver::skip() {
+  LogReader::Record record;
+  if (const Status found = look(record); !found) {
+    return is_not_yet(found) ? Result<std::uint64_t>(0) : std::unexpected(found.error());
+  }
+  std::uint64_t skipped = 0;
+  while (true) {
+    LogReader ahead = *reader_;
+    ahead.pop();
+    if (ahead.peek(record) != LogReader::Outcome::record) {
+      break;
+    }
+    *reader_ = ahead;
+    ++skipped;
+  }
+  passed_over_ += skipped;
+  publish();
+  return skipped;
+}
+
+// --- waiting ---
+
+void BusReceiver::sleep(const std::shared_ptr<const MappedLog>& log, std::uint32_t bell,
+                        Instant deadline) {
+  // Whatever ends it: look again.
+  static_cast<void>(futex_wait(pool::futex_word(log->header().bell), bell, deadline));
+}
+
+bool BusReceiver::is_ready() {
+  LogReader::Record record;
+  return !is_not_yet(look(record));
+}
+
+std::optional<Doorbell> BusReceiver::arm() {
+  while (log_) {
+    Doorbell bell{.word = pool::futex_word(log_->header().bell), .value = 0, .keeps = log_};
+    // acquire: as in when_something().
+    bell.value = pool::shared(log_->header().bell).load(std::memory_order_acquire);
+    if (is_ready()) {
+      return std::nullopt;
+    }
+    if (bell.keeps == log_) {
+      return bell;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace flowfs::lib
