@@ -15,7 +15,9 @@ runs only when the call has ended. $FLOWFS_LIBRARY names another library file.
 
 import ctypes
 import errno
+import math
 import os
+import weakref
 from typing import NamedTuple
 
 FILE_MODE, SPIN_NEVER, SPIN_ALWAYS, NO_POOL = 1, 2, 4, 8
@@ -99,7 +101,7 @@ def _failed():
 
 
 def _microseconds(timeout):
-    if timeout is None:
+    if timeout is None or timeout == math.inf:
         return -1
     if timeout < 0:
         raise ValueError("a timeout is not negative")
@@ -128,13 +130,14 @@ _memoryview_at.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
 
 
 class _Lying:
-    """A message where it lies: `data` is a memoryview until it is over. Slices of it must not be used
-    longer than that."""
+    """A message where it lies: `data` is a memoryview until it is over, or until the endpoint is closed.
+    Slices of it must not be used longer than that. BufferError: an object over it is still in use."""
 
     def __init__(self, endpoint, place, access):
         self._endpoint = endpoint  # which lives as long
         self._place = place
         self.data = _memoryview_at(place.data, place.bytes, access)
+        endpoint.keep(self)
 
     def __len__(self):
         return self.data.nbytes
@@ -148,15 +151,20 @@ class _Lying:
     def __del__(self):
         self._end()
 
+    def let_go(self, _endpoint):
+        """The endpoint is about to be closed, and takes it back by itself."""
+        self._over()
+
     def _end(self):
-        # A closed endpoint has taken everything back.
+        self.data.release()
+        # A closed endpoint has taken everything back, also where the two go in one collection.
         if self._place.handle and self._endpoint.is_open:
             self._give_back(ctypes.byref(self._place))
         self._over()
 
     def _over(self):
-        self._place.handle = None
         self.data.release()
+        self._place.handle = None
 
 
 class Loan(_Lying):
@@ -191,6 +199,8 @@ class Borrowed(_Lying):
 
     def release(self):
         """ESTALE: a lossy bus may have written over it meanwhile; what was read is not to be believed."""
+        self.data.release()
+        self.data.release()
         gone = self._place.handle and self._endpoint.is_open and (
             _library.flowfs_release(ctypes.byref(self._place)) != 0)
         error = _failed() if gone else None
@@ -219,6 +229,7 @@ class Endpoint:
     def __init__(self, handle):
         self._handle = handle
         self._buffer = None
+        self._kept = weakref.WeakSet()
 
     @property
     def is_open(self):
@@ -313,7 +324,7 @@ class Endpoint:
         return Borrowed(self, place, _PYBUF_READ) if got else None
 
     def fileno(self):
-        """For poll and epoll."""
+        """For poll and epoll, once a call with timeout 0 has raised BlockingIOError."""
         descriptor = _library.flowfs_fd(self.handle())
         if descriptor < 0:
             raise _failed()
@@ -321,23 +332,33 @@ class Endpoint:
 
     @property
     def id(self):
+        """Its number in the tree: under flows/, or in port/ of the bus."""
         return _library.flowfs_id(self.handle())
 
     @property
     def is_mapped(self):
+        """Whether messages go through shared memory; False also while there is no peer."""
         return bool(_library.flowfs_is_mapped(self.handle()))
 
     @property
     def state(self):
+        """One of STATES. FileNotFoundError: the end has gone."""
         number = _library.flowfs_state(self.handle())
         if number < 0:
             raise _failed()
         return STATES[number]
 
+    def keep(self, what):
+        """Has `what.let_go(self)` called before it is closed."""
+        self._kept.add(what)
+
     def close(self):
-        """For when no other thread is in a call."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
+        """For when no other thread is in a call. It leaves its sets, and what is lent and borrowed is over;
+        BufferError, and nothing is closed, while an object over that is still in use."""
+        if self._handle is not None:
+            for what in list(self._kept):
+                what.let_go(self)
+            handle, self._handle = self._handle, None
             _library.flowfs_close(handle)
 
     def __enter__(self):
@@ -363,11 +384,13 @@ class Flow(Endpoint):
         return _library.flowfs_shared_pool(self.handle())
 
     def shutdown(self, how):
+        """SHUT_RD, SHUT_WR or SHUT_RDWR. Other threads that wait in that direction stop waiting."""
         if _library.flowfs_shutdown(self.handle(), how) != 0:
             raise _failed()
 
     @property
     def peer(self):
+        """A Peer, its pid for information. OSError with ENOTCONN: there is none yet."""
         found = _Peer()
         if _library.flowfs_get_peer(self.handle(), ctypes.byref(found)) != 0:
             raise _failed()
@@ -386,7 +409,7 @@ class Member(Endpoint):
 
 
 class Set:
-    """Endpoints waited on together. One leaves the set before it is closed."""
+    """Endpoints waited on together, by one thread. One that is closed leaves the set."""
 
     def __init__(self, flags=0):
         self._set = _library.flowfs_set_new(flags)
@@ -400,14 +423,22 @@ class Set:
         return self._set
 
     def add(self, endpoint, events=POLLIN):
+        """For POLLIN, POLLOUT or both. FileExistsError: it is in the set."""
         if _library.flowfs_set_add(self._open(), endpoint.handle(), events, None) != 0:
             raise _failed()
         self._members[endpoint.handle()] = endpoint
+        endpoint.keep(self)
 
     def remove(self, endpoint):
+        """FileNotFoundError: it is not in the set."""
         if _library.flowfs_set_remove(self._open(), endpoint.handle()) != 0:
             raise _failed()
         del self._members[endpoint.handle()]
+
+    def let_go(self, endpoint):
+        """The endpoint is about to be closed."""
+        if self._set is not None and endpoint.handle() in self._members:
+            self.remove(endpoint)
 
     def wait(self, timeout=None, most=64):
         """A list of (endpoint, events), at least one."""

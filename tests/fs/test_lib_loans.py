@@ -4,6 +4,7 @@
 import errno
 import itertools
 import os
+import pickle
 import signal
 import threading
 
@@ -217,6 +218,22 @@ def test_what_is_borrowed_is_released_with_the_flow(flow):
     wait_for(lambda: client.state != "allocated", "the peer's end to show")
     with raises_errno(errno.EPIPE):
         client.send(b"nobody", timeout=5)
+
+
+def test_python_does_not_reach_what_went_with_the_flow(flow):
+    client, server = flow
+    client.send(b"held", timeout=5)
+    held, space = server.borrow(timeout=5), client.loan(100, timeout=5)
+    looked_at = pickle.PickleBuffer(space.data)
+    with pytest.raises(BufferError):
+        client.close()
+    assert client.state == "allocated" and held.data == b"held"
+    looked_at.release()
+    client.close()
+    server.close()
+    for gone in (held, space):
+        with pytest.raises(ValueError):
+            bytes(gone.data)
 
 
 def test_a_message_is_forwarded(flow):

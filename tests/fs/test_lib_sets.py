@@ -95,6 +95,20 @@ def test_the_end_of_a_flow_makes_it_ready(pairs):
             waiting.wait(timeout=0)
 
 
+def test_python_takes_what_is_closed_out_of_its_sets(pairs):
+    client, server = pairs[0]
+    with flowfs.Set() as waiting:
+        members(waiting, pairs)
+        server.close()
+        with raises_errno(errno.EAGAIN):
+            waiting.wait(timeout=0)
+        pairs[1][0].send(b"of another", timeout=5)
+        assert waiting.wait(timeout=10) == [(pairs[1][1], IN)]
+        waiting.close()
+        pairs[1][1].close()
+    client.close()
+
+
 def test_it_tells_of_room(pairs):
     client, server = pairs[0]
     sent = 0
