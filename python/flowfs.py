@@ -200,7 +200,6 @@ class Borrowed(_Lying):
     def release(self):
         """ESTALE: a lossy bus may have written over it meanwhile; what was read is not to be believed."""
         self.data.release()
-        self.data.release()
         gone = self._place.handle and self._endpoint.is_open and (
             _library.flowfs_release(ctypes.byref(self._place)) != 0)
         error = _failed() if gone else None
