@@ -63,7 +63,8 @@ struct Handshakes::State {
 
   auth::SecurityFolder folder;
   HeaderClock clock;
-  auth::Responder responder{{.rate = kRate}, clock.now()};
+  auth::RateLimit dials{kRate};
+  auth::Responder responder{{.rate = 2 * kRate}, clock.now()};  // `dials` has the say
 };
 
 Admission Handshakes::State::run(const std::string& name, const GivenSecurity& given, uid_t uid) {
@@ -90,6 +91,10 @@ Admission Handshakes::State::run(const std::string& name, const GivenSecurity& g
 }
 
 Admission Handshakes::State::shake_hands(auth::Party client, auth::Party server, uid_t uid) {
+  // Before either side does anything: the daemon pays for the client's too.
+  if (!dials.admit(uid, Clock::now())) {
+    return refused_by(auth::Refusal::too_many, "the server, of the client");
+  }
   for (auth::Policy* const policy : {&client.policy, &server.policy}) {
     if (policy->encrypt == auth::Encrypt::require || policy->require_pq) {
       return {.error = ENOKEY,
