@@ -30,6 +30,9 @@ void AttributeFile::read(Request request, std::size_t size, const Transfer& tran
   }
   const std::size_t begin = std::min<std::size_t>(transfer.offset, snapshot_.size());
   fuse_reply_buf(request.raw, snapshot_.data() + begin, std::min(size, snapshot_.size() - begin));
+  if (folder_.is_secret(node())) {
+    wipe(snapshot_);
+  }
 }
 
 void AttributeFile::write(Request request, std::span<const std::byte> data,

@@ -167,11 +167,11 @@ void Ends::answered(std::uint64_t serial, Admission admission) {
     return;
   }
   join(parked.request, parked.node, parked.flags, name->id, flow::Side::client,
-       std::move(parked.descriptor), std::make_unique<const Admission>(std::move(admission)));
+       std::move(parked.descriptor), std::make_unique<Admission>(std::move(admission)));
 }
 
 void Ends::join(Request request, Node node, int flags, registry::NameId name, flow::Side side,
-                registry::Charge descriptor, std::unique_ptr<const Admission> admission) {
+                registry::Charge descriptor, std::unique_ptr<Admission> admission) {
   const auto who = request.opener();
   const bool nonblock = (flags & O_NONBLOCK) != 0;
   const Instant now = Clock::now();
@@ -257,6 +257,10 @@ void Ends::connect(End& end, registry::FlowId peer_id) {
     }
     joined.flow = flow;
     if (joined.admission != nullptr) {
+      if (auto& keys = joined.admission->keys; keys) {
+        flow->channel.encrypt(std::move(*keys));
+        keys.reset();
+      }
       flow->admission = std::move(joined.admission);
     }
   }

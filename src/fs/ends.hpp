@@ -71,9 +71,9 @@ struct End {
   flow::Side side;
   registry::Opener opener;
   timespec born{};
-  std::shared_ptr<Flow> flow;                  // null while pending
-  std::unique_ptr<const Admission> admission;  // of a client that is pending
-  Waits opening;                               // the open that made it, while it waits
+  std::shared_ptr<Flow> flow;            // null while pending
+  std::unique_ptr<Admission> admission;  // of a client that is pending
+  Waits opening;                         // the open that made it, while it waits
   Waits readers;
   Waits writers;
   std::vector<MessageFile*> files;
@@ -167,7 +167,7 @@ class Ends {
   void answered(std::uint64_t serial, Admission admission);
   // Makes the end, and pairs it or waits.
   void join(Request request, Node node, int flags, registry::NameId name, flow::Side side,
-            registry::Charge descriptor, std::unique_ptr<const Admission> admission);
+            registry::Charge descriptor, std::unique_ptr<Admission> admission);
   // The end may be gone afterwards, where its opener is.
   void finish_open(End& end, Request request, Node node, int flags, registry::Charge descriptor);
   void connect(End& end, registry::FlowId peer_id);

@@ -2,6 +2,7 @@
 #include "fs/flows_folder.hpp"
 
 #include <fmt/format.h>
+#include <string.h>
 
 #include <iterator>
 
@@ -11,13 +12,14 @@ namespace flowfs::fs {
 namespace {
 
 // The files of flows/ID, in the order of Node::file.
-enum FlowFile : std::uint8_t { directory, data, tx, rx, state, peer, ctl, stats };
+enum FlowFile : std::uint8_t { directory, data, tx, rx, state, peer, ctl, stats, key };
 
 constexpr FileSpec kFiles[] = {
     {"", FileType::directory, 0500},      {"data", FileType::message, 0600},
     {"tx", FileType::mapped, 0600},       {"rx", FileType::mapped, 0400},
     {"state", FileType::attribute, 0400}, {"peer", FileType::attribute, 0400},
     {"ctl", FileType::attribute, 0200},   {"stats", FileType::attribute, 0400},
+    {"key", FileType::attribute, 0400},
 };
 
 registry::FlowId id_of(Node node) { return registry::FlowId{node.object}; }
@@ -33,6 +35,17 @@ std::string_view certificate_of_peer(const End& end) {
   return subject.empty() ? "none" : std::string_view(subject);
 }
 
+// What protects what the flow carries, and which ends have signed for it.
+std::string format_security(const End& end) {
+  const Admission* const admission = end.flow->admission.get();
+  const auth::Choice choice = admission == nullptr ? auth::Choice{} : admission->choice;
+  const bool client = admission != nullptr && !admission->client.empty();
+  const bool server = admission != nullptr && !admission->server.empty();
+  const char* const signers = client && server ? "both" : client ? "client" : "server";
+  return fmt::format("cipher {}\nkey_exchange {}\nsigned {}\n", to_string(choice.cipher),
+                     to_string(choice.key_exchange), client || server ? signers : "none");
+}
+
 // Of an end that waits, only the name it waits at.
 std::string format_peer(const End& end, const registry::Registry& registry) {
   if (!end.flow) {
@@ -42,10 +55,10 @@ std::string format_peer(const End& end, const registry::Registry& registry) {
   const auto other = static_cast<std::size_t>(flow::other(end.side));
   const registry::Opener& opener = end.flow->openers[other];
   const registry::Name* name = registry.find_name(end.flow->name);
-  return fmt::format("uid {}\ngid {}\npid {}\nflow {}\nname {}\ncertificate {}\nlayer local\n",
-                     opener.uid, opener.gid, opener.pid,
-                     static_cast<std::uint64_t>(end.flow->ends[other]),
-                     name != nullptr ? name->name : "", certificate_of_peer(end));
+  return fmt::format(
+      "uid {}\ngid {}\npid {}\nflow {}\nname {}\ncertificate {}\n{}layer local\n", opener.uid,
+      opener.gid, opener.pid, static_cast<std::uint64_t>(end.flow->ends[other]),
+      name != nullptr ? name->name : "", certificate_of_peer(end), format_security(end));
 }
 
 // What the daemon has done for this end, and what the programs that mapped either end say. What a
@@ -75,6 +88,20 @@ std::string format_stats(const End& end) {
       end.readers.waits() + end.writers.waits() + own.sending.waits + own.receiving.waits,
       end.readers.wake_ups() + end.writers.wake_ups() + own.sending.wakeups + own.receiving.wakeups,
       end.flow ? end.flow->channel.limits().mtu_bytes : 0);
+}
+
+// The bytes of struct flowfs_key, as the reader wants them. Root passes over modes, and gets none.
+Result<std::string> take_key(const End& end, uid_t by) {
+  if (by != end.opener.uid || !end.flow) {
+    return fail(EPERM, "the key of another");
+  }
+  auto taken = end.flow->channel.take_key(end.side);
+  if (!taken) {
+    return std::unexpected(taken.error());
+  }
+  std::string bytes(reinterpret_cast<const char*>(&*taken), sizeof *taken);
+  ::explicit_bzero(&*taken, sizeof *taken);
+  return bytes;
 }
 
 }  // namespace
@@ -165,7 +192,9 @@ std::optional<Entry> FlowsFolder::child_from(Node parent, std::uint64_t cookie) 
   return Entry{{fmt::format("{}", number), Node{Kind::flow, number, directory}}, number + 1};
 }
 
-Result<std::string> FlowsFolder::value(Node file, uid_t /*by*/) {
+bool FlowsFolder::is_secret(Node file) const { return file.kind == Kind::flow && file.file == key; }
+
+Result<std::string> FlowsFolder::value(Node file, uid_t by) {
   const End& end = *ends_.find(id_of(file));
   switch (file.file) {
     case state:
@@ -174,6 +203,8 @@ Result<std::string> FlowsFolder::value(Node file, uid_t /*by*/) {
       return format_peer(end, registry_);
     case stats:
       return format_stats(end);
+    case key:
+      return take_key(end, by);
     default:
       return fail(EACCES, "ctl is written");
   }

@@ -18,6 +18,7 @@ class FlowsFolder : public Folder {
   [[nodiscard]] Meta defaults(Node node) const override;
   [[nodiscard]] Node lasting(Node node) const override;
   [[nodiscard]] std::uint64_t mapped_size(Node node) const override;
+  [[nodiscard]] bool is_secret(Node file) const override;
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
   [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
   Result<std::string> value(Node file, uid_t by) override;

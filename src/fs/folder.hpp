@@ -76,6 +76,9 @@ class Folder {
   // How long the text of a write may be; also the size that is reported.
   [[nodiscard]] virtual std::size_t longest_value(Node /*file*/) const { return 4096; }
 
+  // Whether what a read gives is given once, and must not stay here: the read takes all of it.
+  [[nodiscard]] virtual bool is_secret(Node /*file*/) const { return false; }
+
   // Whether the value is of several lines, `key value` each.
   [[nodiscard]] virtual bool has_lines(Node /*file*/) const { return false; }
 

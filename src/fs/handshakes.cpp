@@ -38,9 +38,14 @@ Admission refused_by(const auth::Refused& refused, const char* side) {
   return {.error = refused.error(), .reason = fmt::format("{} ({})", refused.words(), side)};
 }
 
-bool asks(const auth::Policy& policy) {
-  return policy.authenticate != auth::Authenticate::none ||
-         policy.encrypt == auth::Encrypt::require || policy.require_pq;
+// Whether there is anything to agree on: somebody to show who it is, or something to encrypt.
+bool asks(const auth::Policy& client, const auth::Policy& server) {
+  const auto requires_it = [](const auth::Policy& policy) {
+    return policy.encrypt == auth::Encrypt::require || policy.require_pq;
+  };
+  return wanted_by_both(client, server) != auth::Authenticate::none || requires_it(client) ||
+         requires_it(server) ||
+         (client.encrypt != auth::Encrypt::off && server.encrypt != auth::Encrypt::off);
 }
 
 }  // namespace
@@ -74,7 +79,7 @@ Admission Handshakes::State::run(const std::string& name, const GivenSecurity& g
             .reason = fmt::format("what is configured for the name cannot be used: {}",
                                   security.error().message())};
   }
-  if (!asks(security->server.policy) && !asks(security->client.policy)) {
+  if (!asks(security->client.policy, security->server.policy)) {
     return {};
   }
   auth::Party server{.name = name,
@@ -95,13 +100,6 @@ Admission Handshakes::State::shake_hands(auth::Party client, auth::Party server,
   if (!dials.admit(uid, Clock::now())) {
     return refused_by(auth::Refusal::too_many, "the server, of the client");
   }
-  for (auth::Policy* const policy : {&client.policy, &server.policy}) {
-    if (policy->encrypt == auth::Encrypt::require || policy->require_pq) {
-      return {.error = ENOKEY,
-              .reason = "encryption is required, and local flows cannot be encrypted"};
-    }
-    policy->encrypt = auth::Encrypt::off;
-  }
   const auto initiator = auth::Initiator::start(std::move(client), clock.now());
   if (!initiator) {
     return refused_by(initiator.error(), "the client's side");
@@ -110,11 +108,20 @@ Admission Handshakes::State::shake_hands(auth::Party client, auth::Party server,
   if (!answered) {
     return refused_by(answered.error(), "the server, of the client");
   }
-  const auto session = initiator->finish(answered->bytes, clock.now());
+  auto session = initiator->finish(answered->bytes, clock.now());
   if (!session) {
     return refused_by(session.error(), "the client, of the server");
   }
-  return {.checked = true, .client = answered->session.subject, .server = session->subject};
+  Admission admission{.checked = true,
+                      .client = answered->session.subject,
+                      .server = session->subject,
+                      .choice = session->choice};
+  if (session->choice.encrypted()) {
+    admission.keys.emplace(flow::Keys{.choice = session->choice,
+                                      .to_server = std::move(session->sending),
+                                      .to_client = std::move(session->receiving)});
+  }
+  return admission;
 }
 
 void Handshakes::configure(std::string folder) {

@@ -6,8 +6,8 @@
 // are configured for it (name_security.hpp). The programs have no part in it. It runs on a worker,
 // before the dial comes to the registry, so a server that waits never hears of one that is refused.
 //
-// Nothing encrypts the data of local flows yet, so where either side requires it a dial is refused
-// (ENOKEY); where both merely allow it the flow is plain, and says so.
+// Where both sides allow encryption, what the flow carries is sealed from end to end with the keys
+// that come out of it: flow/sealing.hpp.
 // Threads: the loop's.
 // Errors: an admission that is refused has the errno of auth::Refused, or EKEYREJECTED where what
 // the administrator wrote cannot be read; the reason is in the log, once a second for the same
@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "auth/handshake.hpp"
@@ -27,6 +28,7 @@
 #include "base/loop.hpp"
 #include "base/token_bucket.hpp"
 #include "base/worker.hpp"
+#include "flow/sealing.hpp"
 #include "fs/name_security.hpp"
 
 namespace flowfs::fs {
@@ -38,6 +40,8 @@ struct Admission {
   std::string reason = {};
   std::string client = {};  // the subject of the certificate that was checked; empty: none was
   std::string server = {};
+  auth::Choice choice = {};
+  std::optional<flow::Keys> keys = {};  // where the flow is to be encrypted, until it is made
 };
 
 class Handshakes {

@@ -58,7 +58,7 @@ bool Attachment::shares_pool() const {
 }
 
 void Attachment::join_pool(const std::string& mount) {
-  for (int tries = 2; tries > 0; --tries) {
+  for (int tries = sealed == nullptr ? 2 : 0; tries > 0; --tries) {
     const auto member = PoolMember::of(mount);
     if (!member) {
       return;
@@ -113,6 +113,10 @@ Result<std::unique_ptr<Attachment>> Attachment::try_attach(const std::string& mo
   if (!geometry || answer.version != FLOWFS_LAYOUT_VERSION || answer.flow != id) {
     return fail(EPROTO, "attach");
   }
+  if (answer.overhead_bytes != 0 && (answer.overhead_bytes != auth::kRecordOverhead ||
+                                     answer.overhead_bytes >= geometry->mtu_bytes)) {
+    return fail(EPROTO, "attach");
+  }
   made->geometry = *geometry;
   if (const Status introduced = introduce(made->tx_fd); !introduced) {
     return std::unexpected(introduced.error());
@@ -148,6 +152,13 @@ Result<std::unique_ptr<Attachment>> Attachment::try_attach(const std::string& mo
   // The peer may have changed its mode since: the end of its lane can no longer be mapped.
   if (made->first_peer->generation != pool::Generation{answer.peer_generation}) {
     return fail(EAGAIN, "rx");
+  }
+  if (answer.overhead_bytes != 0) {  // last: it is given once
+    auto sealed = take_key(made->folder + "/key");
+    if (!sealed) {
+      return std::unexpected(sealed.error());
+    }
+    made->sealed = std::move(*sealed);
   }
   return made;
 }

@@ -16,6 +16,7 @@
 #include "base/result.hpp"
 #include "flowfs/wire.h"
 #include "lib/pool_member.hpp"
+#include "lib/sealed_flow.hpp"
 #include "pool/segment.hpp"
 
 namespace flowfs::lib {
@@ -41,7 +42,7 @@ class Attachment {
   static Result<std::unique_ptr<Attachment>> attach(const std::string& mount, std::uint64_t id,
                                                     int message);
   // Joins the pool of this process, so that blocks may be handed over once the peer has joined the
-  // same one. Without a pool messages go through the lane.
+  // same one. Without a pool messages go through the lane, as those of an encrypted flow always do.
   void join_pool(const std::string& mount);
 
   // Nothing is mapped; for who fills in the members itself.
@@ -58,10 +59,13 @@ class Attachment {
   // The one of answer.peer_generation, where both directions begin.
   std::shared_ptr<const PeerSegment> first_peer;
   std::optional<PoolSeat> seat;
+  std::unique_ptr<SealedFlow> sealed;  // null: the flow is not encrypted
 
   [[nodiscard]] flowfs_segment& own() const;
   [[nodiscard]] const flowfs_status& status() const;
   [[nodiscard]] pool::Generation peer_generation() const;
+  // The longest message.
+  [[nodiscard]] std::size_t mtu_bytes() const { return geometry.mtu_bytes - answer.overhead_bytes; }
   // Whether the peer takes blocks of this end's pool now.
   [[nodiscard]] bool shares_pool() const;
 

@@ -36,7 +36,10 @@ class FlowEnd final : public End {
           receiver_(*attachment_, spin) {}
     MappedSender& sending() override { return sender_; }
     MappedReceiver& receiving() override { return receiver_; }
-    void close_files() override { attachment_->tx_fd.reset(); }
+    void close_files() override {
+      attachment_->tx_fd.reset();
+      attachment_->sealed.reset();  // keys are not for a child
+    }
     [[nodiscard]] const Attachment& attachment() const { return *attachment_; }
 
    private:

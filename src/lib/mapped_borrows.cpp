@@ -20,13 +20,29 @@ Result<View> MappedReceiver::borrow(const Wait& wait) {
 
 Status MappedReceiver::try_borrow(View& view) {
   LaneReader::Record record;
-  while (true) {
+  for (int refused = 0; refused < kMostRefused; ++refused) {
     const auto found = look(record);
     if (!found) {
       return std::unexpected(found.error());
     }
     if (!*found) {
       view = {};
+      return {};
+    }
+    if (attachment_.sealed) {
+      const std::size_t bytes = length_of(record);
+      auto opened = std::make_unique_for_overwrite<std::byte[]>(bytes);
+      if (!open(record, {opened.get(), bytes})) {
+        continue;
+      }
+      view = {.bytes = {opened.get(), bytes}, .id = ++last_id_};
+      borrowed_.push_back({.id = view.id,
+                           .bytes = view.bytes,
+                           .begin = {},
+                           .block = std::nullopt,
+                           .opened = std::move(opened)});
+      tally_.copied();
+      step_over();
       return {};
     }
     if (const auto message = take(record)) {
@@ -37,6 +53,7 @@ Status MappedReceiver::try_borrow(View& view) {
       return {};
     }
   }
+  return fail(EAGAIN, "nothing but what is dropped");
 }
 
 Status MappedReceiver::release(std::uint64_t id) {
@@ -56,8 +73,8 @@ Status MappedReceiver::release(std::uint64_t id) {
 }
 
 const MappedReceiver::Borrowed* MappedReceiver::first_of_lane() const {
-  const auto found =
-      std::ranges::find_if(borrowed_, [](const Borrowed& message) { return !message.block; });
+  const auto found = std::ranges::find_if(
+      borrowed_, [](const Borrowed& message) { return !message.block && !message.opened; });
   return found == borrowed_.end() ? nullptr : &*found;
 }
 

@@ -10,12 +10,23 @@ namespace flowfs::lib {
 
 using pool::LaneWriter;
 
+namespace {
+
+// Whether a commit that failed so may be tried again.
+bool keeps_loan(int error) { return error == EAGAIN || error == ETIMEDOUT || error == EBUSY; }
+
+}  // namespace
+
 Result<Space> MappedSender::loan(std::size_t bytes, std::size_t block_least, const Wait& wait) {
   if (const Status checked = check_length(bytes); !checked) {
     return std::unexpected(checked.error());
   }
   const std::size_t least =
       block_least != 0 ? block_least : std::size_t{attachment_.geometry.inline_bytes} + 1;
+  if (attachment_.sealed) {
+    const Status open = ready_to_stage();
+    return open ? Result<Space>(lend_buffer(bytes)) : std::unexpected(open.error());
+  }
   Space space;
   Need need{.bytes = bytes, .use = LaneWriter::Use::loan};
   const Status lent = when_room(need, wait, [&]() -> Status {
@@ -32,7 +43,7 @@ Result<Space> MappedSender::loan(std::size_t bytes, std::size_t block_least, con
     Status done = explain(writer_.loan(bytes, space.bytes));
     if (done) {
       space.id = ++last_id_;
-      loans_.push_back({.id = space.id, .bytes = bytes, .block = std::nullopt});
+      loans_.push_back({.id = space.id, .bytes = bytes, .block = std::nullopt, .buffer = nullptr});
     }
     return done;
   });
@@ -52,8 +63,17 @@ std::optional<Space> MappedSender::lend_block(std::size_t bytes) {
   if (!block) {
     return std::nullopt;
   }
-  loans_.push_back({.id = ++last_id_, .bytes = bytes, .block = block});
+  loans_.push_back({.id = ++last_id_, .bytes = bytes, .block = block, .buffer = nullptr});
   return Space{.bytes = member.slab().bytes(*block).first(bytes), .id = last_id_};
+}
+
+// What is written there is for nobody else to see before it is sealed, at the commit.
+Space MappedSender::lend_buffer(std::size_t bytes) {
+  auto buffer = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  const Space space{.bytes = {buffer.get(), bytes}, .id = ++last_id_};
+  loans_.push_back(
+      {.id = space.id, .bytes = bytes, .block = std::nullopt, .buffer = std::move(buffer)});
+  return space;
 }
 
 Status MappedSender::commit(std::uint64_t id, std::size_t bytes, const Wait& wait) {
@@ -69,8 +89,7 @@ Status MappedSender::commit(std::uint64_t id, std::size_t bytes, const Wait& wai
     const auto gone = send_block(message, wait);
     loan->block = message.block;
     if (!gone) {
-      const int error = gone.error().error;
-      if (error != EAGAIN && error != ETIMEDOUT && error != EBUSY) {
+      if (!keeps_loan(gone.error().error)) {
         drop(id);
       }
       return std::unexpected(gone.error());
@@ -80,6 +99,15 @@ Status MappedSender::commit(std::uint64_t id, std::size_t bytes, const Wait& wai
     }
     drop(id);
     return {};
+  }
+  if (loan->buffer) {
+    auto buffer = std::move(loan->buffer);  // it is its turn
+    Status sent = send(std::span<const std::byte>{buffer.get(), bytes}, wait);
+    loan->buffer = std::move(buffer);
+    if (sent || !keeps_loan(sent.error().error)) {
+      drop(id);
+    }
+    return sent;
   }
   Status open = obstacle();
   if (open) {
@@ -100,7 +128,7 @@ Status MappedSender::cancel(std::uint64_t id) {
   if (loan == nullptr) {
     return fail(EINVAL, "no such loan");
   }
-  if (!loan->block) {
+  if (!loan->block && !loan->buffer) {
     writer_.cancel_loan();
   }
   drop(id);
@@ -117,7 +145,7 @@ void MappedSender::drop(std::uint64_t id) {
   if (loan->block) {
     attachment_.seat->member->free(*loan->block);
   }
-  *loan = loans_.back();
+  std::swap(*loan, loans_.back());
   loans_.pop_back();
 }
 
@@ -148,9 +176,10 @@ Status MappedSender::try_commit_block(PooledMessage& message, Need& need, bool& 
       return handed;
     }
   }
-  need = {.bytes = message.length, .use = LaneWriter::Use::message};
-  Status sent = explain(writer_.write(message.bytes()));
+  need = {.bytes = record_bytes(message.length), .use = LaneWriter::Use::message};
+  Status sent = explain(stage(message.bytes()));
   if (sent) {
+    writer_.publish();
     tally_.copied();
     published();
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "lib/mapped_receiver.hpp"
 
-#include <array>
+#include <algorithm>
 #include <utility>
 
 #include "pool/shared.hpp"
@@ -121,9 +121,11 @@ Result<bool> MappedReceiver::look(LaneReader::Record& record) {
     found_empty_ = outcome == LaneReader::Outcome::empty;
     switch (outcome) {
       case LaneReader::Outcome::record:
-        corrupt_ = corrupt_ ||
-                   (record.block && (!attachment_.seat ||
-                                     attachment_.seat->member->bytes_of(*record.block).empty()));
+        // Of an encrypted flow it is one of those that do not open.
+        corrupt_ =
+            corrupt_ ||
+            (record.block && !attachment_.sealed &&
+             (!attachment_.seat || attachment_.seat->member->bytes_of(*record.block).empty()));
         if (corrupt_) {
           return fail(EPROTO, "a block that is not in the pool");
         }
@@ -143,8 +145,35 @@ Result<bool> MappedReceiver::look(LaneReader::Record& record) {
   }
 }
 
-std::size_t MappedReceiver::length_of(const LaneReader::Record& record) {
+std::size_t MappedReceiver::length_of(const LaneReader::Record& record) const {
+  if (attachment_.sealed) {
+    return record.payload.size() - std::min(record.payload.size(), auth::kRecordOverhead);
+  }
   return record.block ? record.block->length : record.payload.size();
+}
+
+bool MappedReceiver::open(const LaneReader::Record& record, std::span<std::byte> into) {
+  const bool opened =
+      !into.empty() && attachment_.sealed->opener.open(record.payload, into, Clock::now()) ==
+                           auth::RecordOpener::Outcome::ok;
+  if (!opened) {
+    tally_.dropped();
+    step_over();
+  }
+  return opened;
+}
+
+bool MappedReceiver::open_into(const LaneReader::Record& record, Pieces into) {
+  const std::size_t bytes = length_of(record);
+  if (into.front().iov_len >= bytes) {
+    return open(record, bytes_of(into.front()).first(bytes));
+  }
+  const auto whole = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  const bool opened = open(record, {whole.get(), bytes});
+  if (opened) {
+    scatter({whole.get(), bytes}, into);
+  }
+  return opened;
 }
 
 std::optional<std::span<const std::byte>> MappedReceiver::take(const LaneReader::Record& record) {
@@ -166,7 +195,7 @@ void MappedReceiver::free_block(const flowfs_block& block) {
 
 Result<std::size_t> MappedReceiver::try_receive(Pieces into) {
   LaneReader::Record record;
-  while (true) {
+  for (int refused = 0; refused < kMostRefused; ++refused) {
     const auto found = look(record);
     if (!found) {
       return std::unexpected(found.error());
@@ -178,6 +207,14 @@ Result<std::size_t> MappedReceiver::try_receive(Pieces into) {
     if (bytes > total_bytes(into)) {
       return fail(EMSGSIZE, "longer than the buffer");
     }
+    if (attachment_.sealed) {
+      if (!open_into(record, into)) {
+        continue;
+      }
+      tally_.copied();
+      step_over();
+      return bytes;
+    }
     if (const auto message = take(record)) {
       scatter(*message, into);
       if (record.block) {
@@ -188,6 +225,7 @@ Result<std::size_t> MappedReceiver::try_receive(Pieces into) {
       return bytes;
     }
   }
+  return fail(EAGAIN, "nothing but what is dropped");
 }
 
 Result<std::size_t> MappedReceiver::receive(Pieces into, const Wait& wait) {

@@ -51,6 +51,7 @@ class MappedReceiver final : public MappedReceiving {
   void disarm() override { sleeper_.end(); }
 
  private:
+  static constexpr int kMostRefused = 1024;  // records in one look, before others have their turn
   // What the status slot says about the lane that is read.
   struct Lane {
     bool retired = false;
@@ -60,8 +61,9 @@ class MappedReceiver final : public MappedReceiving {
   struct Borrowed {
     std::uint64_t id = 0;
     std::span<const std::byte> bytes;
-    pool::Position begin{};             // of a message in the lane
-    std::optional<flowfs_block> block;  // of one in the pool
+    pool::Position begin{};                         // of a message in the lane
+    std::optional<flowfs_block> block;              // of one in the pool
+    std::unique_ptr<std::byte[]> opened = nullptr;  // of one that was sealed
   };
   [[nodiscard]] Lane look_at_status() const;
   // What is there: a record, or nothing at the end. EAGAIN: nothing yet.
@@ -69,8 +71,12 @@ class MappedReceiver final : public MappedReceiving {
   // The bytes of the record looked at; those of a block are taken. Nothing: the block is no longer
   // to be had, and the record was stepped over.
   std::optional<std::span<const std::byte>> take(const pool::LaneReader::Record& record);
-  static std::size_t length_of(const pool::LaneReader::Record& record);
+  [[nodiscard]] std::size_t length_of(const pool::LaneReader::Record& record) const;
   Result<std::size_t> try_receive(Pieces into);
+  // Of an encrypted flow: puts the message of the record looked at to `into`, which is as long.
+  // False: it is not what was sealed, and was stepped over.
+  bool open(const pool::LaneReader::Record& record, std::span<std::byte> into);
+  bool open_into(const pool::LaneReader::Record& record, Pieces into);
   Status try_borrow(View& view);
   pool::LaneReader::Outcome peek(pool::LaneReader::Record& record, bool& retired);
   [[nodiscard]] pool::Position released() const;

@@ -55,7 +55,7 @@ Status MappedSender::check_length(std::size_t bytes) const {
   if (bytes == 0) {
     return fail(EINVAL, "an empty message");
   }
-  if (bytes > attachment_.geometry.mtu_bytes) {
+  if (bytes > attachment_.mtu_bytes()) {
     return fail(EMSGSIZE, "longer than the mtu");
   }
   return {};
@@ -82,9 +82,14 @@ Status MappedSender::obstacle() const {
   return {};
 }
 
+bool MappedSender::has_loan() const {
+  return writer_.has_loan() ||
+         std::ranges::any_of(loans_, [](const Loan& loan) { return loan.buffer != nullptr; });
+}
+
 Status MappedSender::ready_to_stage() const {
-  if (writer_.has_loan()) {
-    return fail(EBUSY, "a message is being written in the lane");
+  if (has_loan()) {
+    return fail(EBUSY, "a message is being written");
   }
   return obstacle();
 }
@@ -111,17 +116,29 @@ void MappedSender::published() {
   }
 }
 
+LaneWriter::Outcome MappedSender::stage(std::span<const std::byte> message) {
+  SealedFlow* const sealed = attachment_.sealed.get();
+  if (sealed == nullptr) [[likely]] {
+    return writer_.stage(message);
+  }
+  return writer_.stage_filled(record_bytes(message.size()), [&](std::span<std::byte> record) {
+    const auto outcome = sealed->sealer.seal(message, record, Clock::now());
+    return outcome == auth::RecordSealer::Outcome::ok;
+  });
+}
+
 Status MappedSender::send(std::span<const std::byte> message, const Wait& wait) {
   if (Status checked = check_length(message.size()); !checked) {
     return checked;
   }
-  Need need{.bytes = message.size()};
+  Need need{.bytes = record_bytes(message.size())};
   return when_room(need, wait, [&]() -> Status {
     if (Status open = ready_to_stage(); !open) {
       return open;
     }
-    Status sent = explain(writer_.write(message));
+    Status sent = explain(stage(message));
     if (sent) [[likely]] {
+      writer_.publish();
       tally_.copied();
       published();
     }
@@ -133,6 +150,11 @@ Status MappedSender::send(Pieces message, const Wait& wait) {
   const std::size_t bytes = total_bytes(message);
   if (Status checked = check_length(bytes); !checked) {
     return checked;
+  }
+  if (attachment_.sealed) {
+    const auto whole = std::make_unique_for_overwrite<std::byte[]>(bytes);
+    gather(message, {whole.get(), bytes});
+    return send(std::span<const std::byte>{whole.get(), bytes}, wait);
   }
   Need need{.bytes = bytes, .use = LaneWriter::Use::loan};
   return when_room(need, wait, [&]() -> Status {
@@ -154,7 +176,7 @@ Status MappedSender::send(Pieces message, const Wait& wait) {
 
 Result<std::size_t> MappedSender::send_many(Pieces messages, const Wait& wait) {
   std::size_t sent = 0;
-  Need need{.bytes = messages.empty() ? 0 : messages.front().iov_len};
+  Need need{.bytes = messages.empty() ? 0 : record_bytes(messages.front().iov_len)};
   const Status done =
       when_room(need, wait, [&]() -> Status { return try_send_many(messages, sent); });
   if (!done && sent == 0) {
@@ -172,7 +194,7 @@ Status MappedSender::try_send_many(Pieces messages, std::size_t& sent) {
       open = check_length(message.iov_len);
     }
     if (open) {
-      open = explain(writer_.stage(bytes_of(message)));
+      open = explain(stage(bytes_of(message)));
     }
     if (!open) {
       break;
@@ -218,7 +240,7 @@ bool MappedSender::is_ready() {
   if (!follow()) {
     return true;  // as sending will say
   }
-  return writer_.has_loan() || writer_.room_for_any() != LaneWriter::Outcome::full || !obstacle();
+  return has_loan() || writer_.room_for_any() != LaneWriter::Outcome::full || !obstacle();
 }
 
 std::optional<Doorbell> MappedSender::arm() {

@@ -54,7 +54,8 @@ class MappedSender final : public MappedSending {
   struct Loan {
     std::uint64_t id = 0;
     std::size_t bytes = 0;
-    std::optional<pool::BlockRef> block;  // otherwise it is in the lane
+    std::optional<pool::BlockRef> block;
+    std::unique_ptr<std::byte[]> buffer;  // where the flow is encrypted; with neither: in the lane
   };
   // What a call waits for room for.
   struct Need {
@@ -63,11 +64,19 @@ class MappedSender final : public MappedSending {
   };
   [[nodiscard]] Status check_length(std::size_t bytes) const;
   [[nodiscard]] Status obstacle() const;
+  // A message is being written that none may pass: all but those in blocks.
+  [[nodiscard]] bool has_loan() const;
   [[nodiscard]] Status ready_to_stage() const;
   Status explain(pool::LaneWriter::Outcome outcome);
+  // Seals it on the way, where the flow is encrypted.
+  pool::LaneWriter::Outcome stage(std::span<const std::byte> message);
+  [[nodiscard]] std::size_t record_bytes(std::size_t message_bytes) const {
+    return message_bytes + attachment_.answer.overhead_bytes;
+  }
   void published();
   Status try_send_many(Pieces messages, std::size_t& sent);
   std::optional<Space> lend_block(std::size_t bytes);
+  Space lend_buffer(std::size_t bytes);
   Status try_commit_block(PooledMessage& message, Need& need, bool& gone);
   Status hand_over(PooledMessage& message, bool& gone);
   Loan* find(std::uint64_t id);

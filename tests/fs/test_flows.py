@@ -15,7 +15,8 @@ from procs import Child, as_user, sh, wait_for
 from sysc import outcome, raises_errno
 
 ALICE, BOB = 61001, 61002
-MODES = {"data": 0o600, "state": 0o400, "peer": 0o400, "ctl": 0o200, "stats": 0o400}
+MODES = {"data": 0o600, "state": 0o400, "peer": 0o400, "ctl": 0o200, "stats": 0o400,
+         "key": 0o400}
 MAPPED = {"tx": 0o600, "rx": 0o400}  # what they are is shown in test_mapped.py
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 
 import pytest
+import wire
 from harness import Name, binary, close, read_values, track, write_text
 from procs import Child, wait_for
 from sysc import open_once, raises_errno
@@ -172,11 +173,36 @@ def test_a_policy_holds_for_flows_dialled_after_it_and_leaves_others_alone(secur
     assert os.read(server, 10) == b"on"
 
 
-def test_what_requires_encryption_is_refused_as_long_as_nothing_encrypts(daemon, secured):
-    name = secured('encrypt = "require"\n', "server", "client")
-    with raises_errno(errno.ENOKEY):
-        name.open_dial(NONBLOCK)
-    assert "encryption is required" in daemon.log()
+# The policies of server and client (None: none of its own), and the cipher of the flow; None: no flow.
+ENCRYPTIONS = [("require", None, "chacha20-poly1305"), ("allow", None, "chacha20-poly1305"),
+               ("allow", "allow", "chacha20-poly1305"), ("off", "allow", "none"),
+               ("allow", "off", "none"), ("require", "off", None), ("off", "require", None)]
+
+
+@pytest.mark.parametrize("server, client, cipher", ENCRYPTIONS)
+def test_a_flow_is_encrypted_where_both_sides_allow_it(daemon, security, secured, server, client,
+                                                       cipher):
+    name = secured(f'encrypt = "{server}"\ncipher = ["chacha20-poly1305"]\n')
+    if client is not None:
+        security.policy("client", name.name, f'encrypt = "{client}"\n')
+    if cipher is None:
+        with raises_errno(errno.ENOKEY):
+            name.open_dial(NONBLOCK)
+        return
+    for fd in name.pair():
+        peer = read_values(daemon.path("flows", str(wire.flow_id(fd)), "peer"))
+        assert (peer["cipher"], peer["signed"]) == (cipher, "none")
+
+
+def test_peer_says_who_signed(daemon, security, secured):
+    name = secured('authenticate = "mutual"\nencrypt = "require"\nkey-exchange = ["p-384"]\n', "server")
+    security.cert("client", name.name, "--subject", "a client")
+    client, server = name.pair()
+    for fd in (client, server):
+        peer = read_values(daemon.path("flows", str(wire.flow_id(fd)), "peer"))
+        assert (peer["cipher"], peer["key_exchange"], peer["signed"]) == ("aes-256-gcm", "p-384", "both")
+    os.write(client, b"sealed")
+    assert os.read(server, 10) == b"sealed"
 
 
 @pytest.mark.parametrize("text", ['encrypt = "always"\n', "encrypt =", 'colour = "red"\n'])

@@ -54,6 +54,23 @@ class MappedFlow {
   pool::test::Pool& pool() { return pool_; }
   [[nodiscard]] const std::shared_ptr<PoolMember>& member() const { return member_; }
 
+  // From the first message on, as after attaching to a flow that is encrypted. The mtu is that of
+  // records then.
+  void encrypt(const auth::RekeyLimits& limits) {
+    for (std::size_t side = 0; side < 2; ++side) {
+      flowfs_key key{};
+      key.cipher = static_cast<std::uint8_t>(auth::Cipher::aes_256_gcm);
+      key.digest = static_cast<std::uint8_t>(auth::Digest::sha256);
+      key.last_epoch = limits.last_epoch;
+      key.sending[0] = static_cast<std::uint8_t>(side);
+      key.receiving[0] = static_cast<std::uint8_t>(1 - side);
+      attachments_[side].answer.overhead_bytes = auth::kRecordOverhead;
+      attachments_[side].sealed = std::move(*seal_with(key, limits));
+      attachments_[side].seat.reset();
+    }
+  }
+  Attachment& attachment(std::size_t side) { return attachments_[side]; }
+
   // As the daemon does once both have joined, or one has left.
   void share_pool(bool shared) {
     for (std::size_t side = 0; side < 2; ++side) {
