@@ -197,6 +197,7 @@ fs::Options Daemon::server_options() const {
           .passthrough = !plan_.rootless,
           .passthrough_wanted = plan_.config.passthrough,
           .memory_socket = mount_point_->socket_path(),
+          .vde_folder = mount_point_->vde_path(),
           .name_defaults = plan_.config.defaults,
           .names = plan_.config.names,
           .buses = plan_.config.buses,

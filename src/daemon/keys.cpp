@@ -9,12 +9,14 @@
 #include <type_traits>
 
 #include "base/quoted.hpp"
+#include "bus/ethernet_bus.hpp"
 #include "registry/registry.hpp"
 
 namespace flowfs::daemon {
 namespace {
 
 using registry::Balance;
+using registry::BusPolicy;
 using registry::BusSettings;
 using registry::Delivery;
 using registry::kUnlimited;
@@ -151,6 +153,24 @@ bool set_bus_mode(const Scope& scope, std::string_view text) {
 
 std::string show_mode(const Scope& scope) { return fmt::format("{:04o}", scope.object->mode); }
 
+// A bus that is an Ethernet takes no longer messages than frames.
+std::uint64_t longest_of(BusPolicy policy) {
+  return policy == BusPolicy::broadcast ? kMostMessage : bus::EthernetBus::kMostFrame;
+}
+
+bool set_policy(const Scope& scope, std::string_view text) {
+  for (const BusPolicy policy :
+       {BusPolicy::broadcast, BusPolicy::ethernet_switch, BusPolicy::ethernet_hub}) {
+    if (text == registry::to_string(policy)) {
+      BusSettings& settings = scope.bus->settings;
+      settings.policy = policy;
+      settings.mtu_bytes = std::min(settings.mtu_bytes, longest_of(policy));
+      return true;
+    }
+  }
+  return false;
+}
+
 bool set_delivery(const Scope& scope, std::string_view text) {
   for (const Delivery delivery : {Delivery::lossy, Delivery::lossless}) {
     if (text == registry::to_string(delivery)) {
@@ -204,7 +224,8 @@ constexpr std::string_view kSizes =
 
 constexpr std::string_view kModes = R"("0000" to "0777", octal)";
 
-// In the order in which they are read where the order matters: `user` before `group`.
+// In the order in which they are read where the order matters: `user` before `group`, `policy`
+// before `mtu`.
 const std::array kKeys{
     Key{Section::daemon, "mount",
         TextRule{set_path<&Config::mount>, show_nothing, "an absolute path"}},
@@ -323,13 +344,22 @@ const std::array kKeys{
     Key{Section::bus, "group", TextRule{set_object_group, show_nothing, kGroups}},
     Key{Section::bus, "mode", TextRule{set_mode, show_mode, kModes}},
     Key{Section::bus, "bus_mode", TextRule{set_bus_mode, show_nothing, kModes}},
+    Key{Section::bus, "policy",
+        TextRule{set_policy,
+                 [](const Scope& scope) {
+                   return std::string(registry::to_string(scope.bus->settings.policy));
+                 },
+                 R"("broadcast", "switch" or "hub")"}},
     Key{Section::bus, "delivery",
         TextRule{set_delivery,
                  [](const Scope& scope) {
                    return std::string(registry::to_string(scope.bus->settings.delivery));
                  },
                  R"("lossy" or "lossless")"}},
-    Key{Section::bus, "mtu", NumberRule{of_bus<&BusSettings::mtu_bytes>, 1, kMostMessage, false}},
+    Key{Section::bus, "mtu",
+        NumberRule{of_bus<&BusSettings::mtu_bytes>, 1, kMostMessage, false, 1,
+                   "what its policy allows",
+                   [](const Scope& scope) { return longest_of(scope.bus->settings.policy); }}},
     Key{Section::bus, "depth", NumberRule{of_bus<&BusSettings::depth_bytes>, 1, kMostDepth, false}},
     Key{Section::bus, "history",
         NumberRule{of_bus<&BusSettings::history>, 0, registry::kMostHistory, false}},

@@ -36,6 +36,8 @@ class MountPoint {
   [[nodiscard]] const std::string& path() const { return path_; }
   // Where memory may be handed out. Free: what a dead daemon left there, claim() has removed.
   [[nodiscard]] std::string socket_path() const { return path_ + ".sock"; }
+  // Where VDE clients may plug in. What a dead daemon left there may still be there.
+  [[nodiscard]] std::string vde_path() const { return path_ + ".vde"; }
   // How many mounts of dead daemons claim() found there.
   [[nodiscard]] int stale_mounts() const { return stale_mounts_; }
 

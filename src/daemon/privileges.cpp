@@ -15,6 +15,8 @@ namespace flowfs::daemon {
 namespace {
 
 constexpr std::array<cap_value_t, 3> kKept{CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW};
+// Not in effect but for the steps that ask for it.
+constexpr std::array<cap_value_t, 1> kInReserve{CAP_DAC_OVERRIDE};
 
 struct FreeCaps {
   void operator()(cap_t caps) const { cap_free(caps); }
@@ -33,19 +35,32 @@ Status shrink_bounding_set() {
   return {};
 }
 
-Status keep_only(std::span<const cap_value_t> kept) {
+// `now`: what is held, `caps`: what will be. What is not held stays so.
+bool keep(const Caps& now, const Caps& caps, std::span<const cap_value_t> kept,
+          std::span<const cap_flag_t> sets) {
+  for (const cap_value_t cap : kept) {
+    cap_flag_value_t held = CAP_CLEAR;
+    if (cap_get_flag(now.get(), cap, CAP_PERMITTED, &held) != 0) {
+      return false;
+    }
+    for (const cap_flag_t set : sets) {
+      if (cap_set_flag(caps.get(), set, 1, &cap, held) != 0) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+Status keep_only(std::span<const cap_value_t> kept, std::span<const cap_value_t> in_reserve) {
   const Caps now(cap_get_proc());
   const Caps caps(cap_init());
   if (!now || !caps) {
     return fail_errno("cannot read capabilities");
   }
-  for (const cap_value_t cap : kept) {
-    cap_flag_value_t held = CAP_CLEAR;
-    if (cap_get_flag(now.get(), cap, CAP_PERMITTED, &held) != 0 ||
-        cap_set_flag(caps.get(), CAP_PERMITTED, 1, &cap, held) != 0 ||
-        cap_set_flag(caps.get(), CAP_EFFECTIVE, 1, &cap, held) != 0) {
-      return fail_errno("cap_set_flag");
-    }
+  constexpr std::array kSets{CAP_PERMITTED, CAP_EFFECTIVE};
+  if (!keep(now, caps, kept, kSets) || !keep(now, caps, in_reserve, std::span(kSets).first<1>())) {
+    return fail_errno("cap_set_flag");
   }
   if (cap_reset_ambient() != 0 || cap_set_proc(caps.get()) != 0) {
     return fail_errno("cannot drop capabilities");
@@ -59,7 +74,7 @@ Status drop_privileges() {
   if (auto shrunk = shrink_bounding_set(); !shrunk) {
     return shrunk;
   }
-  if (auto kept = keep_only(kKept); !kept) {
+  if (auto kept = keep_only(kKept, kInReserve); !kept) {
     return kept;
   }
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
@@ -68,7 +83,7 @@ Status drop_privileges() {
   return {};
 }
 
-Status drop_privileges_rootless() { return keep_only({}); }
+Status drop_privileges_rootless() { return keep_only({}, {}); }
 
 Result<std::uint64_t> raise_descriptor_limit() {
   rlimit limit{};

@@ -4,7 +4,8 @@
 // It stays uid 0: the memfds it makes are root's, and their modes keep every client out. Of the
 // capabilities it keeps CAP_SYS_ADMIN, which the kernel asks for each time a file is registered for
 // passthrough, and for the unmount at the end; CAP_NET_ADMIN and CAP_NET_RAW, to make a TAP and to
-// take the frames of an interface when root attaches one to a bus.
+// take the frames of an interface when root attaches one to a bus. Not in effect, but in reserve
+// for one step, is CAP_DAC_OVERRIDE: writing to the sockets of VDE clients (fs/client_socket.hpp).
 // It stays dumpable, on purpose: a core dump of uid 0 is readable by root alone, the clients'
 // memory is left out of it (MADV_DONTDUMP), and another process of uid 0 without our capability
 // cannot trace us. A rootless daemon belongs to its user, who may look into it.

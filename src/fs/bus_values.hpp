@@ -33,6 +33,7 @@ enum BusNode : std::uint8_t {
   macs,
   tap,
   grab,
+  vde,  // where there is an Ethernet to plug into
 };
 
 // The same for buses/BUS/port/N; `vlan` derives from `bus` too.

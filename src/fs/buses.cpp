@@ -74,6 +74,7 @@ Result<registry::BusId> Buses::made(Result<registry::BusId> id) {
         live_.emplace(*id, std::make_unique<LiveBus>(*this, loop_, *id, limits_of(settings)));
     set_policy(*made.first->second, settings);
     publish();
+    on_kind(*id);
   }
   return id;
 }
@@ -87,6 +88,7 @@ Status Buses::remove(std::string_view name, uid_t by) {
     users_.subtract(payer, registry::Resource::bytes, find(id)->charged_bytes);
     live_.erase(id);
     publish();
+    on_kind(id);
   }
   return status;
 }
@@ -111,6 +113,7 @@ Status Buses::set_settings(registry::BusId id, const registry::BusSettings& sett
   set_policy(live, settings);
   live.data.set_limits(limits_of(settings), Clock::now());
   settle(live);
+  on_kind(id);
   return {};
 }
 

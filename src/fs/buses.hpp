@@ -39,6 +39,7 @@ struct LiveBus {
   bus::Bus data;
   std::unique_ptr<bus::EthernetBus> ethernet;          // where that is its policy
   std::unordered_map<bus::PortId, std::string> names;  // of ports that have one
+  std::string vde;                                     // where VDE clients plug in; empty: nowhere
   Captures captures;
   EventLog events{kKeptEvents};
   std::uint64_t charged_bytes = 0;
@@ -89,6 +90,8 @@ class Buses {
   // Null where there is no such bus.
   [[nodiscard]] LiveBus* find(registry::BusId id) const;
 
+  // Runs when a bus may have become an Ethernet, or has ceased to be one, or to exist.
+  std::function<void(registry::BusId)> on_kind;
   // Runs when a port has gone.
   std::function<void(bus::PortId)> on_port_gone;
 

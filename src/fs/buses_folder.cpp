@@ -19,6 +19,7 @@ constexpr FileSpec kFiles[] = {
     {"members", FileType::attribute, 0444}, {"stats", FileType::attribute, 0444},
     {"port", FileType::directory, 0555},    {"macs", FileType::attribute, 0444},
     {"tap", FileType::directory, 0755},     {"grab", FileType::directory, 0755},
+    {"vde", FileType::symlink, 0777},
 };
 
 // The files of buses/BUS/port/N, whose place in the table is Node::file.
@@ -94,7 +95,8 @@ bool BusesFolder::exists(Node node) const {
     case Kind::buses:
       return node.file == directory;
     case Kind::bus:
-      return node.file < std::size(kFiles) && births_.contains(id_of(node));
+      return node.file < std::size(kFiles) && births_.contains(id_of(node)) &&
+             (node.file != vde || !buses_.find(id_of(node))->vde.empty());
     case Kind::port:
       return node.file < std::size(kPortFiles) &&
              buses_.registry().find_port(port_of(node)) != nullptr;
@@ -195,7 +197,7 @@ std::optional<Node> BusesFolder::child(Node parent, std::string_view name) {
     return find_file(kPortFiles, parent, name);
   }
   if (parent.kind == Kind::bus && parent.file == directory) {
-    return find_file(kFiles, parent, name);
+    return existing(find_file(kFiles, parent, name));
   }
   if (parent.kind == Kind::bus) {
     const auto number = number_named(name, 1, registry::kMostPorts);
@@ -208,12 +210,21 @@ std::optional<Node> BusesFolder::child(Node parent, std::string_view name) {
   return found != nullptr ? std::optional(node_of(found->id)) : std::nullopt;
 }
 
+// The file of a bus, unless it has none of that kind.
+std::optional<Node> BusesFolder::existing(std::optional<Node> file) const {
+  return file && exists(*file) ? file : std::nullopt;
+}
+
+std::string BusesFolder::target(Node link) const { return buses_.find(id_of(link))->vde; }
+
 std::optional<Entry> BusesFolder::child_from(Node parent, std::uint64_t cookie) {
   if (parent.kind == Kind::port) {
     return file_from(kPortFiles, parent, cookie);
   }
   if (parent.kind == Kind::bus && parent.file == directory) {
-    return file_from(kFiles, parent, cookie);
+    auto entry = file_from(kFiles, parent, cookie);
+    return entry && exists(entry->child.node) ? entry
+                                              : std::nullopt;  // what may be missing is last
   }
   if (parent.kind == Kind::bus) {
     const auto& taken = buses_.registry().find(id_of(parent))->ports;

@@ -29,6 +29,7 @@ class BusesFolder : public Folder {
   [[nodiscard]] std::vector<Node> derived_from(Node node) const override;
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
   [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
+  [[nodiscard]] std::string target(Node link) const override;
   Result<std::string> value(Node file, uid_t by) override;
   Status set_value(Node file, std::string_view text) override;
   void open(Request request, Node node, int flags) override;
@@ -39,6 +40,7 @@ class BusesFolder : public Folder {
                 uid_t by) override;
 
  private:
+  [[nodiscard]] std::optional<Node> existing(std::optional<Node> file) const;
   void born(registry::BusId id, uid_t uid, gid_t gid, mode_t mode);
   // Of a node that derives from `bus`.
   [[nodiscard]] Meta derived_meta(Node node) const;

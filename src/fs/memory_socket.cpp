@@ -19,7 +19,6 @@ namespace flowfs::fs {
 namespace {
 
 constexpr int kBacklog = 128;
-constexpr Micros kBreath{100'000};
 
 // Everybody may connect: bind(2) takes the mode from the umask.
 int bind_for_all(int socket, const sockaddr_un& address) {
@@ -50,19 +49,6 @@ Result<Fd> make_socket(const std::string& path) {
     return failure;
   }
   return socket;
-}
-
-std::vector<gid_t> groups_of(int socket) {
-  std::vector<gid_t> groups(32);
-  for (;;) {
-    auto bytes = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
-    const int got = ::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes);
-    const bool more = got != 0 && errno == ERANGE && bytes > groups.size() * sizeof(gid_t);
-    groups.resize(got == 0 || more ? bytes / sizeof(gid_t) : 0);
-    if (!more) {
-      return groups;
-    }
-  }
 }
 
 // An open file of the client's own, with no more rights than it may have. The memory is the
@@ -109,38 +95,15 @@ MemorySocket::MemorySocket(Loop& loop, registry::Users& users, Fd socket, std::s
                            Answer answer)
     : loop_(loop),
       users_(users),
-      socket_(std::move(socket)),
       path_(std::move(path)),
       answer_(std::move(answer)),
-      timer_(loop.timer([this] { tick(); })) {
-  watch_for_connections();
-}
+      timer_(loop.timer([this] { tick(); })),
+      listener_(loop, std::move(socket),
+                [this](Fd connection, const ucred& peer) { admit(std::move(connection), peer); }) {}
 
 MemorySocket::~MemorySocket() { ::unlink(path_.c_str()); }
 
-void MemorySocket::watch_for_connections() {
-  watch_ = loop_.watch(socket_.get(), POLLIN, [this](short /*revents*/) { accept(); });
-}
-
-void MemorySocket::accept() {
-  Fd socket(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (socket) {
-    admit(std::move(socket));
-    return;
-  }
-  if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-    // Whoever connects waits meanwhile; looking again at once would find the same.
-    watch_.reset();
-    timer_.arm(Clock::now() + kBreath);
-  }
-}
-
-void MemorySocket::admit(Fd socket) {
-  ucred peer{};
-  socklen_t bytes = sizeof peer;
-  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0) {
-    return;
-  }
+void MemorySocket::admit(Fd socket, const ucred& peer) {
   const auto theirs =
       static_cast<std::size_t>(std::ranges::count(connections_, peer.uid, &Connection::uid));
   auto charge = users_.charge(peer.uid, registry::Resource::descriptors, 1);
@@ -205,9 +168,6 @@ void MemorySocket::tick() {
   const Instant now = Clock::now();
   while (!connections_.empty() && connections_.front().heard + kPatience <= now) {
     connections_.pop_front();
-  }
-  if (!watch_) {
-    watch_for_connections();
   }
   if (!connections_.empty()) {
     timer_.arm(connections_.front().heard + kPatience);

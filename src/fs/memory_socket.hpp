@@ -11,7 +11,7 @@
 // Owns: the socket, its file, and the connections, each charged to its uid as a descriptor.
 // Invariants:
 //   1. `connections_` is ordered by when they were last heard of, the longest ago first.
-//   2. The timer is armed only while there are connections, or the daemon is out of descriptors.
+//   2. The timer is armed only while there are connections.
 #pragma once
 
 #include <functional>
@@ -22,6 +22,7 @@
 #include "base/loop.hpp"
 #include "flowfs/wire.h"
 #include "fs/access.hpp"
+#include "fs/listener.hpp"
 #include "registry/users.hpp"
 
 namespace flowfs::fs {
@@ -58,9 +59,7 @@ class MemorySocket {
   using Place = std::list<Connection>::iterator;
 
   MemorySocket(Loop& loop, registry::Users& users, Fd socket, std::string path, Answer answer);
-  void watch_for_connections();
-  void accept();
-  void admit(Fd socket);
+  void admit(Fd socket, const ucred& peer);
   void serve(Place connection);
   // False when the connection is to end.
   bool answer_one(const Connection& connection);
@@ -68,12 +67,11 @@ class MemorySocket {
 
   Loop& loop_;
   registry::Users& users_;
-  Fd socket_;
   std::string path_;
   Answer answer_;
-  Loop::Watch watch_;  // none while the daemon is out of descriptors
   Loop::Timer timer_;
   std::list<Connection> connections_;
+  Listener listener_;
 };
 
 }  // namespace flowfs::fs

@@ -167,6 +167,8 @@ std::string format_metrics(const Tree& tree, const registry::Registry& registry,
               tree.events_published());
   text.single("flowfs_memory_connections", "Connections to the socket beside the mount.",
               Type::gauge, tree.memory_connections());
+  text.single("flowfs_vde_connections", "Connections of VDE clients.", Type::gauge,
+              tree.vde_connections());
   text.single("flowfs_handshakes_admitted_total", "Dials that were let through.", Type::counter,
               tree.handshakes().admitted());
   text.single("flowfs_handshakes_refused_total", "Dials that the policy of their name refused.",

@@ -8,7 +8,7 @@ std::string_view to_string(Op op) {
       "lookup",      "getattr", "setattr", "readlink", "mknod",    "mkdir",    "unlink",
       "rmdir",       "symlink", "rename",  "link",     "open",     "read",     "write",
       "flush",       "release", "opendir", "readdir",  "setxattr", "getxattr", "listxattr",
-      "removexattr", "create",  "lock",    "ioctl",    "poll",     "memory"};
+      "removexattr", "create",  "lock",    "ioctl",    "poll",     "memory",   "vde"};
   return kNames.at(static_cast<std::size_t>(op));
 }
 

@@ -42,6 +42,7 @@ enum class Op : std::uint8_t {
   ioctl,
   poll,
   memory,  // over the socket beside the mount
+  vde,     // clients of Ethernet buses, over those of DIR.vde
   count,
 };
 inline constexpr std::size_t kOps = static_cast<std::size_t>(Op::count);

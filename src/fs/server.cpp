@@ -29,6 +29,7 @@ class Server::Impl {
   Status mount(const Options& options, std::function<void()> on_gone) {
     tree_.want_passthrough(options.passthrough && options.passthrough_wanted);
     tree_.offer_memory({.path = options.memory_socket, .to_others = options.allow_other});
+    tree_.offer_vde(options.vde_folder);
     passthrough_wanted_ = options.passthrough_wanted;
     direct_ = options.direct;
     tree_.set_hot_ring(options.hot_ring_bytes);

@@ -47,6 +47,7 @@ struct Options {
   bool passthrough = true;         // map memory through the mount where the kernel can
   bool passthrough_wanted = true;  // false: the configuration does not want it
   std::string memory_socket;       // where memory is handed out if it is not; empty: nowhere
+  std::string vde_folder;          // where VDE clients of Ethernet buses plug in; empty: nowhere
   registry::NameSettings name_defaults;
   std::vector<DeclaredName> names;
   std::vector<DeclaredBus> buses;

@@ -55,6 +55,8 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       mapped_(loop, users, ends_, files_, replies_, backings_),
       buses_(loop, users, parking_, files_, events_, replies_),
       attachments_(loop, buses_, files_),
+      vde_(loop, buses_, files_, counters_,
+           [this](registry::BusId id, const Caller& caller) { return rights_on(id, caller); }),
       root_(events_, files_, parking_, replies_, std::move(texts)),
       names_(registry, users, ends_, metas_),
       flows_(registry, ends_, mapped_, replies_),
@@ -69,6 +71,7 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
   buses_.on_port_gone = [this](bus::PortId id) {
     metas_.erase_object(Kind::port, static_cast<std::uint64_t>(id));
   };
+  buses_.on_kind = [this](registry::BusId id) { vde_.update(id); };
   attachments_.on_gone = [this](AttachmentId id) {
     const Node directory{Kind::attachment, std::to_underlying(id), 0};
     metas_.erase_object(directory.kind, directory.object);
@@ -92,6 +95,7 @@ void Tree::set_session(fuse_session* session) {
   session_ = session;
   if (session == nullptr) {
     close_memory_socket();
+    vde_.close();
   }
   const bool maps = session != nullptr && passthrough_;
   backings_.set_device(maps ? fuse_session_fd(session) : -1);
@@ -158,8 +162,9 @@ Meta Tree::meta(Node node) {
 
 double Tree::timeout(Node node) {
   const FileType type = folder(node).type(node);
-  // The number of a port is another port's soon after it has left.
-  if (type == FileType::message || type == FileType::mapped || node.kind == Kind::port) {
+  // The number of a port is another port's soon after it has left, and a bus may lose its link.
+  if (type == FileType::message || type == FileType::mapped || node.kind == Kind::port ||
+      (type == FileType::symlink && node.kind == Kind::bus)) {
     return 0;
   }
   const bool passing = node.kind == Kind::flow || node.kind == Kind::flows ||

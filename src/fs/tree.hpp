@@ -33,6 +33,7 @@
 #include "fs/root_folder.hpp"
 #include "fs/server.hpp"
 #include "fs/users_folder.hpp"
+#include "fs/vde_switches.hpp"
 
 namespace flowfs::fs {
 
@@ -71,6 +72,8 @@ class Tree {
   bool take_init() { return std::exchange(answering_init_, false); }
   void set_hot_ring(std::size_t bytes) { mapped_.set_hot_ring(bytes); }
   void set_direct(bool direct) { mapped_.set_direct(direct); }
+  // Lets VDE clients plug into Ethernet buses, below this folder. Empty: nowhere.
+  void offer_vde(const std::string& path);
   void set_security(const std::string& folder) { handshakes_.configure(folder); }
   void set_pools(const PoolOptions& options) { pools_.configure(options); }
   [[nodiscard]] bool passthrough() const { return passthrough_; }
@@ -82,6 +85,7 @@ class Tree {
   [[nodiscard]] std::size_t memory_connections() const {
     return memory_socket_ ? memory_socket_->connections() : 0;
   }
+  [[nodiscard]] std::size_t vde_connections() const { return vde_.connections(); }
   [[nodiscard]] const Handshakes& handshakes() const { return handshakes_; }
   [[nodiscard]] const Pools& pools() const { return pools_; }
   [[nodiscard]] const Buses& buses() const { return buses_; }
@@ -110,6 +114,7 @@ class Tree {
   void close_memory_socket();
   Result<int> memory(const flowfs_memory_request& wanted, const Caller& caller);
   Result<int> find_memory(const flowfs_memory_request& wanted, const Caller& caller);
+  [[nodiscard]] registry::Rights rights_on(registry::BusId id, const Caller& caller);
 
   Loop& loop_;
   registry::Users& accounts_;
@@ -129,6 +134,7 @@ class Tree {
   MappedEnds mapped_;
   Buses buses_;
   Attachments attachments_;
+  VdeSwitches vde_;
   RootFolder root_;
   NamesFolder names_;
   FlowsFolder flows_;

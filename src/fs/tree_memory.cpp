@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the tree hands out over the socket beside the mount, and to whom.
+// What the tree hands out over the sockets beside the mount, and to whom.
 #include <unistd.h>
 
 #include <array>
 #include <string>
 
 #include "base/log.hpp"
+#include "fs/bus_values.hpp"
 #include "fs/tree.hpp"
 
 namespace flowfs::fs {
@@ -105,6 +106,33 @@ Result<int> Tree::find_memory(const flowfs_memory_request& wanted, const Caller&
     return fail(EACCES, "memory");
   }
   return folder(node).memory(node, writable, caller.uid);
+}
+
+void Tree::offer_vde(const std::string& path) {
+  if (path.empty()) {
+    return;
+  }
+  if (const Status opened = vde_.open(path); !opened) {
+    log::warning("VDE clients cannot plug in: path={} error=\"{}\"", path,
+                 opened.error().message());
+  }
+}
+
+// As an open of `bus` through the mount: the right to search each folder on the way, then those to
+// the file.
+registry::Rights Tree::rights_on(registry::BusId id, const Caller& caller) {
+  const Node bus{Kind::bus, std::to_underlying(id), directory};
+  if (!offer_.to_others && caller.uid != ::geteuid()) {
+    return {};
+  }
+  for (const Node folder : {Node{}, Node{Kind::buses, 0, 0}, bus}) {
+    if (!permits(meta(folder), caller, kMaySearch)) {
+      return {};
+    }
+  }
+  const Meta entrance = meta({bus.kind, bus.object, bus_file});
+  return {.receive = permits(entrance, caller, kMayRead),
+          .send = permits(entrance, caller, kMayWrite)};
 }
 
 }  // namespace flowfs::fs

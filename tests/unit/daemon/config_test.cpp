@@ -222,6 +222,10 @@ TEST(Config, buses_are_checked) {
   EXPECT_THAT(bad("bus = 3\n"), ElementsAre(HasSubstr("allowed: [[bus]]")));
   EXPECT_THAT(bad("[[bus]]\nname = 'a'\ndelivery = 'fast'\n"),
               ElementsAre(HasSubstr("bus.delivery: 'fast' is not allowed")));
+  EXPECT_THAT(bad("[[bus]]\nname = 'a'\npolicy = 'router'\n"),
+              ElementsAre(HasSubstr("bus.policy: 'router' is not allowed")));
+  EXPECT_THAT(bad("[[bus]]\nname = 'a'\nmtu = 65537\npolicy = 'hub'\n"),
+              ElementsAre(HasSubstr("what its policy allows, which is 65536")));
   // A name and a bus of the same name are two things.
   EXPECT_THAT(good("[[bus]]\nname = 'a'\n[[name]]\nname = 'a'\n").names, SizeIs(1));
 }
