@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Any bytes as the request of a VDE client: refused for a reason, or an absolute path that an answer
-// can hold, and a description of plain text.
+// Any bytes as the request of a VDE client: refused for a reason, or an absolute path that an
+// answer can hold, and a description of plain text.
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
