@@ -64,7 +64,8 @@ FLOWFS_API flowfs_handle* flowfs_accept(const char* mount, const char* name, uns
  * nor receive what it sends itself. All calls mean for it what they mean for a flow, where nothing
  * else is said:
  *
- *   sending    EAGAIN, or a wait, only on a lossless bus; EPIPE never
+ *   sending    EAGAIN, or a wait, on a lossless bus; on a lossy one only while the daemon has still
+ *              to take what this member sent before. EPIPE never
  *   receiving  never the end of the flow. What a lossy bus has dropped for this member is not told:
  *              port/ID/stats of the bus counts it
  *   both       ECONNABORTED the member was cut off by a lossless bus that it had blocked too long,
@@ -92,8 +93,8 @@ FLOWFS_API ssize_t flowfs_recv(flowfs_handle* handle, void* buffer, size_t bytes
                                int64_t timeout_us);
 
 /* Of a member of a bus: passes over all that is unread but the newest message, which the next call
- * receives. How many, which count as dropped for this member; or -1 with EAGAIN another thread
- * receives now; ECONNABORTED; EOPNOTSUPP not a bus, or a daemon that knows no better. */
+ * receives. How many, or -1 with EAGAIN another thread receives now; ECONNABORTED; EOPNOTSUPP not a
+ * bus, or a daemon that knows no better. */
 FLOWFS_API ssize_t flowfs_skip(flowfs_handle* handle);
 
 /* The same with a message in pieces. */

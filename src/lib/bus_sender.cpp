@@ -120,6 +120,9 @@ void BusSender::drain() {
 }
 
 Status BusSender::check_length(std::size_t bytes) const {
+  if (!attachment_.has(FLOWFS_BUS_SENDS)) {
+    return fail(EBADF, "joined to receive only");
+  }
   if (bytes == 0) {
     return fail(EINVAL, "an empty message");
   }
@@ -127,9 +130,6 @@ Status BusSender::check_length(std::size_t bytes) const {
 }
 
 Status BusSender::ready_to_stage() const {
-  if (!attachment_.has(FLOWFS_BUS_SENDS)) {
-    return fail(EBADF, "joined to receive only");
-  }
   return loan_ ? fail(EBUSY, "a message is being written") : attachment_.is_member();
 }
 

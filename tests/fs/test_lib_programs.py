@@ -84,6 +84,33 @@ def test_frames_go_from_the_producer_to_the_consumer(can_map, daemon, name):
     assert consumer.communicate(timeout=10)[0] == "200 frames, total difference 199\n"
 
 
+def start_ready(*command):
+    """A program that says when it is."""
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert started.stdout.readline() == "ready\n"
+    return started
+
+
+def test_frames_of_a_bus_are_shown_whole(daemon, bus):
+    viewers = [start_ready(example("bus_frames"), "show", bus.name, "60", daemon.mount)
+               for _ in range(3)]
+    subprocess.run([example("bus_frames"), "produce", bus.name, "600000", "60", daemon.mount],
+                   timeout=30, check=True)
+    for viewer in viewers:
+        shown = re.fullmatch(r"(\d+) shown, \d+ torn, 0 wrong\n", viewer.communicate(timeout=20)[0])
+        assert shown and int(shown[1]) > 0 and viewer.returncode == 0
+
+
+def test_every_period_of_a_sound_is_heard(daemon, bus):
+    listeners = [start_ready(example("audio_periods"), "listen", bus.name, "300", daemon.mount)
+                 for _ in range(2)]
+    subprocess.run([example("audio_periods"), "play", bus.name, "300", daemon.mount], timeout=30,
+                   check=True)
+    for listener in listeners:
+        assert listener.communicate(timeout=20)[0] == "300 heard, 0 missed, 0 samples wrong\n"
+        assert listener.returncode == 0
+
+
 def test_the_epoll_server_serves_many(can_map, daemon, name):
     server = subprocess.Popen([example("epoll_server"), name.name, "6", daemon.mount])
     clients = [name.open_dial() for _ in range(5)]
