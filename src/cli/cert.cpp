@@ -8,6 +8,7 @@
 #include <span>
 
 #include "auth/issue.hpp"
+#include "auth/kem_key.hpp"
 #include "auth/security_folder.hpp"
 #include "cli/cert_files.hpp"
 #include "cli/commands.hpp"
@@ -135,6 +136,25 @@ int make_certificate(const Common& common, const CertOptions& options, auth::Sid
   return write_all(common, folder, texts, options.replace);
 }
 
+// The server's key that its clients encapsulate to, and what they have of it.
+int make_server_key(const Common& common, const CertOptions& options) {
+  if (!check_name(options.word)) {
+    return kUsage;
+  }
+  const auto made = auth::make_kem_pair();
+  if (!made) {
+    return failed_with(options.word, made.error());
+  }
+  const std::string client = fmt::format("{}/client/{}", options.folder, options.word);
+  if (const Status there = make_folders(client); !there) {
+    return failed_to_write(client, there.error());
+  }
+  const std::string server = fmt::format("{}/server/{}", options.folder, options.word);
+  const std::array texts{Text{server + "/kem.pem", auth::text_of(made->private_half)},
+                         Text{client + "/kem.pem", made->public_half}};
+  return write_all(common, server, texts, options.replace);
+}
+
 // options.word is server/NAME or client/NAME.
 int revoke(const Common& common, const CertOptions& options) {
   const std::size_t slash = options.word.find('/');
@@ -186,6 +206,9 @@ int run_cert(const Common& common, const CertOptions& options) {
   }
   if (options.action == "revoke") {
     return revoke(common, options);
+  }
+  if (options.action == "kem") {
+    return make_server_key(common, options);
   }
   return make_certificate(common, options,
                           options.action == "server" ? auth::Side::server : auth::Side::client);

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <utility>
 
 #include "auth/security_folder.hpp"
+#include "base/quoted.hpp"
 #include "cli/commands.hpp"
 #include "cli/table.hpp"
 
@@ -29,34 +31,87 @@ std::string date_of(std::time_t time) {
   return {text.data(), length};
 }
 
-// The certificates that can be read, each as the other side would see it.
-std::vector<Checked> check_all(auth::SecurityFolder& folder, const auth::Trust& trust) {
-  std::vector<Checked> result;
-  const Instant now = Clock::now();
-  for (const auth::Side side : {auth::Side::server, auth::Side::client}) {
-    for (const std::string& name : folder.names(side)) {
-      const auto found = folder.of(side, name, now);
-      if (!found || found->credential == nullptr) {
-        continue;
+class Check {
+ public:
+  explicit Check(const std::string& path)
+      : folder_(path, [this](const auth::Complaint& complaint) { refuse(complaint); }) {}
+
+  void run() {
+    const auto trust = folder_.trust(now_);
+    authorities_ = trust ? (*trust)->authorities() : 0;
+    const auth::Trust nobody;
+    for (const auth::Side side : {auth::Side::server, auth::Side::client}) {
+      for (const std::string& name : folder_.names(side)) {
+        check_name_of(side, name, trust ? **trust : nobody);
       }
-      const auth::Certificate& leaf = found->credential->leaf();
-      const auth::Purpose purpose =
-          side == auth::Side::server ? auth::Purpose::server : auth::Purpose::client;
-      result.push_back({.side = side,
-                        .name = name,
-                        .subject = leaf.subject(),
-                        .until = leaf.valid_until(),
-                        .verdict = verify_chain(found->credential->chain(), trust, name, purpose,
-                                                std::time(nullptr))});
     }
   }
-  return result;
-}
+  [[nodiscard]] bool good() const {
+    return complaints_.empty() && authorities_ > 0 &&
+           std::ranges::all_of(checked_,
+                               [](const Checked& one) { return one.verdict == auth::Verdict::ok; });
+  }
 
-void print_checked_json(const std::string& path, std::size_t authorities,
-                        const std::vector<Checked>& checked, const auth::Complaints& complaints) {
+  [[nodiscard]] std::size_t authorities() const { return authorities_; }
+  [[nodiscard]] const std::vector<Checked>& checked() const { return checked_; }
+  [[nodiscard]] const auth::Complaints& complaints() const { return complaints_; }
+
+ private:
+  void refuse(auth::Complaint complaint) { complaints_.push_back(std::move(complaint)); }
+
+  void check_name_of(auth::Side side, const std::string& name, const auth::Trust& trust) {
+    const std::string path = fmt::format("{}/{}", folder_.path(), to_string(side));
+    if (!is_name(name)) {
+      return refuse(
+          {path, fmt::format("{} is no name that a flow can have", flowfs::quoted(name))});
+    }
+    const auto found = folder_.of(side, name, now_);
+    if (!found) {
+      return;
+    }
+    if (found->policy) {
+      check_policy(fmt::format("{}/{}/enc.toml", path, name), side, *found);
+    }
+    if (found->credential != nullptr) {
+      check_certificate(side, name, *found->credential, trust);
+    }
+  }
+
+  // Whether no flow would come about with the policy of this side, whatever the other one is like.
+  void check_policy(const std::string& path, auth::Side side, const auth::NameSecurity& found) {
+    const auth::Authenticate own =
+        side == auth::Side::server ? auth::Authenticate::server : auth::Authenticate::client;
+    if (covers(found.policy->authenticate, own) && found.credential == nullptr) {
+      refuse({path, std::string(to_string(auth::Refusal::no_credential))});
+    }
+    if (const auto offer = offer_of(*found.policy, found.server_key != nullptr); !offer) {
+      refuse({path, std::string(to_string(offer.error()))});
+    }
+  }
+
+  // As the other side would see it.
+  void check_certificate(auth::Side side, const std::string& name,
+                         const auth::Credential& credential, const auth::Trust& trust) {
+    const auth::Purpose purpose =
+        side == auth::Side::server ? auth::Purpose::server : auth::Purpose::client;
+    checked_.push_back(
+        {.side = side,
+         .name = name,
+         .subject = credential.leaf().subject(),
+         .until = credential.leaf().valid_until(),
+         .verdict = verify_chain(credential.chain(), trust, name, purpose, std::time(nullptr))});
+  }
+
+  auth::SecurityFolder folder_;
+  Instant now_ = Clock::now();
+  std::size_t authorities_ = 0;
+  std::vector<Checked> checked_;
+  auth::Complaints complaints_;
+};
+
+void print_json_of(const std::string& path, const Check& check) {
   nlohmann::ordered_json certificates = nlohmann::ordered_json::array();
-  for (const Checked& one : checked) {
+  for (const Checked& one : check.checked()) {
     certificates.push_back({{"side", to_string(one.side)},
                             {"name", one.name},
                             {"subject", one.subject},
@@ -65,30 +120,29 @@ void print_checked_json(const std::string& path, std::size_t authorities,
                             {"words", info(one.verdict).words}});
   }
   nlohmann::ordered_json refused = nlohmann::ordered_json::array();
-  for (const auth::Complaint& complaint : complaints) {
+  for (const auth::Complaint& complaint : check.complaints()) {
     refused.push_back({{"path", complaint.path}, {"why", complaint.why}});
   }
   print_json({{"folder", path},
-              {"authorities", authorities},
+              {"authorities", check.authorities()},
               {"certificates", std::move(certificates)},
               {"refused", std::move(refused)}});
 }
 
-void print_checked(const std::string& path, std::size_t authorities,
-                   const std::vector<Checked>& checked, const auth::Complaints& complaints) {
+void print_text_of(const std::string& path, const Check& check) {
   Table table({{"SIDE", Align::left, false},
                {"NAME", Align::left, true},
                {"SUBJECT", Align::left, true},
                {"VALID UNTIL", Align::left, false},
                {"VERDICT", Align::left, false}});
-  for (const Checked& one : checked) {
+  for (const Checked& one : check.checked()) {
     table.add({std::string(to_string(one.side)), one.name, one.subject, date_of(one.until),
                std::string(info(one.verdict).words)});
   }
-  print_text(fmt::format("{}: {} {}\n{}", path, authorities,
-                         authorities == 1 ? "authority" : "authorities",
+  print_text(fmt::format("{}: {} {}\n{}", path, check.authorities(),
+                         check.authorities() == 1 ? "authority" : "authorities",
                          table.empty() ? "" : '\n' + table.render(terminal_width(STDOUT_FILENO))));
-  for (const auth::Complaint& complaint : complaints) {
+  for (const auth::Complaint& complaint : check.complaints()) {
     print_text(fmt::format("\nrefused {}\n  {}\n", complaint.path, complaint.why));
   }
 }
@@ -96,23 +150,14 @@ void print_checked(const std::string& path, std::size_t authorities,
 }  // namespace
 
 int check_security_folder(const Common& common, const std::string& path) {
-  auth::Complaints complaints;
-  auth::SecurityFolder folder(
-      path, [&complaints](const auth::Complaint& complaint) { complaints.push_back(complaint); });
-  const auto trust = folder.trust(Clock::now());
-  const auth::Trust nobody;
-  const std::vector<Checked> checked = check_all(folder, trust ? **trust : nobody);
-  const std::size_t authorities = trust ? (*trust)->authorities() : 0;
+  Check check(path);
+  check.run();
   if (common.json) {
-    print_checked_json(path, authorities, checked, complaints);
+    print_json_of(path, check);
   } else {
-    print_checked(path, authorities, checked, complaints);
+    print_text_of(path, check);
   }
-  const bool good =
-      complaints.empty() && authorities > 0 && std::ranges::all_of(checked, [](const Checked& one) {
-        return one.verdict == auth::Verdict::ok;
-      });
-  return good ? kDone : kFailed;
+  return check.good() ? kDone : kFailed;
 }
 
 }  // namespace flowfs::cli

@@ -38,7 +38,9 @@ Status make_folders(const std::string& path) {
 }
 
 Status write_file(const std::string& path, std::string_view text) {
-  const std::string beside = path + ".new";
+  // With a dot in front, so that the daemon passes over what is there by half.
+  const std::size_t slash = path.rfind('/') + 1;
+  const std::string beside = path.substr(0, slash) + '.' + path.substr(slash) + ".new";
   const Fd file(
       ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!file || ::fchmod(file.get(), 0600) != 0) {

@@ -85,11 +85,15 @@ std::string user_name(uid_t uid) {
 
 Micros micros_of(double seconds) { return Micros(std::llround(seconds * 1e6)); }
 
-bool check_name(std::string_view name) {
+bool is_name(std::string_view name) {
   constexpr std::string_view kAllowed =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:@-";
-  if (!name.empty() && name.front() != '.' && name.size() <= 255 &&
-      name.find_first_not_of(kAllowed) == std::string_view::npos) {
+  return !name.empty() && name.front() != '.' && name.size() <= 255 &&
+         name.find_first_not_of(kAllowed) == std::string_view::npos;
+}
+
+bool check_name(std::string_view name) {
+  if (is_name(name)) {
     return true;
   }
   complain(

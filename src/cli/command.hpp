@@ -58,5 +58,6 @@ Micros micros_of(double seconds);
 
 // NAME alone: letters, digits and `. _ : @ -`. Complains otherwise: a slash would be a path.
 bool check_name(std::string_view name);
+bool is_name(std::string_view name);  // the same, without a word
 
 }  // namespace flowfs::cli

@@ -33,7 +33,7 @@ struct Config {
   std::uint64_t hot_ring_bytes = fs::Options{}.hot_ring_bytes;
   bool direct = fs::Options{}.direct;
   bool passthrough = fs::Options{}.passthrough_wanted;
-  std::string security = fs::Options{}.security;
+  std::string security;   // empty: likewise
   fs::PoolOptions pools;  // but for the group, which is looked up at the start
   registry::Users::Config limits = registry::Users::Config::defaults();
   std::uint64_t requests_per_second = fs::Options{}.requests_per_second;

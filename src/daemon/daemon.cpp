@@ -206,7 +206,9 @@ fs::Options Daemon::server_options() const {
           .direct = plan_.config.direct,
           .pools = plan_.config.pools,
           .hot_ring_bytes = plan_.config.hot_ring_bytes,
-          .security = plan_.config.security};
+          .security = plan_.config.security.empty()
+                          ? default_security(plan_.user, system_environment())
+                          : plan_.config.security};
 }
 
 void Daemon::proven(int status) {

@@ -253,7 +253,11 @@ const std::array kKeys{
         FlagRule{[](const Scope& scope) -> bool& { return scope.config->passthrough; }}},
     Key{Section::daemon, "security",
         TextRule{set_path<&Config::security>,
-                 [](const Scope& scope) { return scope.config->security; }, "an absolute path"}},
+                 [](const Scope& scope) {
+                   const std::string& set = scope.config->security;
+                   return set.empty() ? fs::Options{}.security : set;
+                 },
+                 "an absolute path"}},
 
     Key{Section::pools, "shared",
         TextRule{set_sizes<&fs::PoolOptions::shared>, show_sizes<&fs::PoolOptions::shared>,

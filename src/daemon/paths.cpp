@@ -14,6 +14,19 @@ std::optional<std::string> directory(const Environment& environment, const char*
   return value && value->starts_with('/') ? value : std::nullopt;
 }
 
+// A file or folder of the configuration.
+std::string configured(bool rootless, const Environment& environment, const std::string& name) {
+  if (!rootless) {
+    return "/etc/flowfs/" + name;
+  }
+  const auto home = directory(environment, "HOME");
+  const auto config = directory(environment, "XDG_CONFIG_HOME");
+  if (!config && !home) {
+    return {};
+  }
+  return config.value_or(home.value_or("") + "/.config") + "/flowfs/" + name;
+}
+
 }  // namespace
 
 Environment system_environment() {
@@ -26,16 +39,12 @@ Environment system_environment() {
 }
 
 std::string default_config(bool rootless, const Environment& environment) {
-  std::string file = "/etc/flowfs/flowfsd.toml";
-  if (rootless) {
-    const auto home = directory(environment, "HOME");
-    const auto config = directory(environment, "XDG_CONFIG_HOME");
-    if (!config && !home) {
-      return {};
-    }
-    file = config.value_or(home.value_or("") + "/.config") + "/flowfs/flowfsd.toml";
-  }
+  std::string file = configured(rootless, environment, "flowfsd.toml");
   return environment.exists(file) ? file : std::string{};
+}
+
+std::string default_security(bool rootless, const Environment& environment) {
+  return configured(rootless, environment, "security");
 }
 
 std::string default_mount(bool rootless, const Environment& environment) {

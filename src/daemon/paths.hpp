@@ -21,6 +21,12 @@ Environment system_environment();
 //   rootless  $XDG_CONFIG_HOME/flowfs/flowfsd.toml, with $HOME/.config for an unset variable
 std::string default_config(bool rootless, const Environment& environment);
 
+// The folder of certificates, keys and policies. Empty where it cannot be said: rootless without
+// either variable.
+//   root      /etc/flowfs/security
+//   rootless  beside the configuration file
+std::string default_security(bool rootless, const Environment& environment);
+
 // Empty where it cannot be said: rootless without $XDG_RUNTIME_DIR.
 //   root      /run/flowfs
 //   rootless  $XDG_RUNTIME_DIR/flowfs

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from harness import binary
+from procs import as_user
 
 
 def flowctl_cert(*arguments):
@@ -161,6 +162,153 @@ def test_check_knows_a_certificate_of_another_name(security):
     security.made("server", "log")
     os.rename(security.file("server", "log"), security.file("server", "audit"))
     assert security.verdicts() == {"server/audit": "wrong-name"}
+
+
+def pem_of(text):
+    return f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"
+
+
+def spoil(security, *parts, text=None, size=None):
+    """Another text in a file's place, or its first bytes alone."""
+    path = security.file(*parts)
+    if size is not None:
+        os.truncate(path, size)
+    else:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def lock_key(security):
+    key = security.file("server", "log", "key.pem")
+    assert openssl("pkey", "-in", key, "-aes128", "-passout", "pass:x",
+                   "-out", f"{key}.locked").returncode == 0
+    os.rename(f"{key}.locked", key)
+    os.chmod(key, 0o600)
+
+
+def take_another_key(security):
+    security.made("server", "audit")
+    with open(security.file("server", "audit", "key.pem"), encoding="ascii") as file:
+        spoil(security, "server", "log", "key.pem", text=file.read())
+
+
+def link(security, target, *parts):
+    if os.path.lexists(security.file(*parts)):
+        os.unlink(security.file(*parts))
+    os.symlink(target, security.file(*parts))
+
+
+FAULTS = [
+    (lambda s: os.chmod(s.file("server"), 0o777), "server", "others may write to it"),
+    (lambda s: os.chmod(s.file("cacert"), 0o770), "cacert", "others may write to it"),
+    (lambda s: os.chmod(s.path, 0o777), "", "others may write to it"),
+    (lambda s: os.chown(s.file("server", "log", "crt.pem"), 62001, -1), "server/log/crt.pem",
+     "it belongs to another user"),
+    (lock_key, "server/log/key.pem", "the key is encrypted, and nobody is asked"),
+    (lambda s: spoil(s, "server", "log", "key.pem", size=60), "server/log/key.pem",
+     "the key is malformed or cut short"),
+    (lambda s: spoil(s, "server", "log", "crt.pem", size=300), "server/log/crt.pem",
+     "a certificate is malformed or cut short"),
+    (lambda s: spoil(s, "server", "log", "crt.pem", size=0), "server/log/crt.pem",
+     "there is no certificate in it"),
+    (lambda s: spoil(s, "cacert", "b.pem", text=pem_of("A" * 60)), "cacert/b.pem",
+     "a certificate is malformed or cut short"),
+    (lambda s: spoil(s, "cacert", "b.pem", text="x" * 65537), "cacert/b.pem", "it is too long"),
+    (take_another_key, "server/log/key.pem", "the key is not that of the (first) certificate"),
+    (lambda s: link(s, "key.pem", "server", "log", "key.pem"), "server/log/key.pem",
+     "it cannot be opened: Too many levels of symbolic links"),
+    (lambda s: link(s, "nowhere", "server", "log", "enc.toml"), "server/log/enc.toml",
+     "it is a link to what is not there"),
+    (lambda s: link(s, "nowhere", "server", "audit"), "server/audit",
+     "it is a link to what is not there"),
+    (lambda s: os.mkdir(s.file("cacert", "more")), "cacert/more", "it is not a regular file"),
+    (lambda s: os.mkdir(s.file("client", "a\x1b[31m")), "client",
+     "'a?[31m' is no name that a flow can have"),
+    (lambda s: spoil(s, "server", "enc.toml", text=""), "server/enc.toml",
+     "it cannot be opened: Not a directory"),
+    (lambda s: spoil(s, "client", "audit", "enc.toml", text='authenticate = "mutual"'),
+     "client/audit/enc.toml", "this side must show a certificate and has none"),
+    (lambda s: spoil(s, "client", "log", "enc.toml", text='cipher = ["rc4"]'),
+     "client/log/enc.toml", "enc.toml:1: cipher: "),
+]
+
+
+@pytest.mark.parametrize("fault, path, why", FAULTS)
+def test_check_finds(security, fault, path, why):
+    for made in ("server", "client"):
+        security.made(made, "log")
+    os.mkdir(security.file("client", "audit"), mode=0o700)
+    assert security.check()[0] == 0
+    fault(security)
+    code, found = security.check()
+    assert code == 1
+    assert [one["path"] for one in found["refused"]][:1] == [security.file(path).rstrip("/")]
+    assert why in found["refused"][0]["why"]
+    code, out, err = flowctl_cert("check", security.path)
+    assert (code, err) == (1, "")
+    assert why in out and "\x1b" not in out
+
+
+def test_check_without_the_right_to_read_says_so(security):
+    code, out, err = as_user(62001, flowctl_cert, "check", security.path)
+    assert (code, err) == (1, "")
+    assert f"refused {security.path}\n  it cannot be opened: Permission denied\n" in out
+
+
+def test_nobody_writes_where_he_may_not(security):
+    code, out, err = as_user(62001, security.run, "server", "log")
+    assert (code, out) == (1, "")
+    assert "Permission denied" in err
+
+
+def test_what_is_written_is_never_there_by_half(security):
+    """The daemon may read at any time, and passes over what begins with a dot."""
+    security.made("server", "log")
+    os.mkdir(security.file("crl"), mode=0o700)
+    os.mkdir(security.file("crl", ".authority.pem.new"))  # in the way of the file that is written
+    code, _, err = security.run("revoke", "server/log")
+    assert code == 1
+    assert "cannot write" in err
+    assert os.listdir(security.file("crl")) == [".authority.pem.new"]
+    os.rmdir(security.file("crl", ".authority.pem.new"))
+    security.made("revoke", "server/log")
+    assert os.listdir(security.file("crl")) == ["authority.pem"]
+
+
+def test_what_was_revoked_can_be_revoked_again(security):
+    """That makes a list that is in force for longer."""
+    security.made("server", "log")
+    for days in ("3", "40"):
+        security.made("revoke", "server/log", "--days", days)
+    listed = openssl("crl", "-in", security.file("crl", "authority.pem"), "-noout", "-text").stdout
+    assert listed.count("Serial Number:") == 1
+
+
+def test_a_key_that_clients_encapsulate_to_has_two_halves(security):
+    code, out, err = security.run("kem", "log")
+    if code != 0:
+        assert "this OpenSSL has no ML-KEM" in err
+        assert not os.path.exists(security.file("server", "log", "kem.pem"))
+        pytest.skip("this OpenSSL has no ML-KEM, which came with 3.5")
+    paths = [security.file(side, "log", "kem.pem") for side in ("server", "client")]
+    assert out.splitlines() == paths
+    for path, kind in zip(paths, ("PRIVATE", "PUBLIC")):
+        with open(path, encoding="ascii") as file:
+            assert file.readline() == f"-----BEGIN {kind} KEY-----\n"
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert security.check()[0] == 0
+    code, _, err = security.run("kem", "log")
+    assert code == 1 and "--force" in err
+
+
+def test_check_knows_a_policy_that_this_openssl_cannot_meet(security):
+    without = security.run("kem", "log")[0] != 0
+    os.makedirs(security.file("server", "log"), mode=0o700, exist_ok=True)
+    spoil(security, "server", "log", "enc.toml", text='require-pq = true')
+    code, found = security.check()
+    assert (code, len(found["refused"])) == ((1, 1) if without else (0, 0))
+    if without:
+        assert "post-quantum" in found["refused"][0]["why"]
 
 
 def test_check_of_no_folder_finds_no_authority(empty):

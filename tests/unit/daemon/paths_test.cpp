@@ -35,6 +35,14 @@ TEST(Paths, a_user_reads_below_the_own_configuration) {
   EXPECT_EQ(default_config(true, with({{"HOME", "/h"}})), "");
 }
 
+TEST(Paths, the_security_folder_is_beside_the_configuration_whether_it_is_there_or_not) {
+  EXPECT_EQ(default_security(false, with({{"HOME", "/h"}})), "/etc/flowfs/security");
+  EXPECT_EQ(default_security(true, with({{"XDG_CONFIG_HOME", "/c"}, {"HOME", "/h"}})),
+            "/c/flowfs/security");
+  EXPECT_EQ(default_security(true, with({{"HOME", "/h"}})), "/h/.config/flowfs/security");
+  EXPECT_EQ(default_security(true, with({})), "");
+}
+
 TEST(Paths, the_mount_is_below_run_or_the_users_runtime_directory) {
   EXPECT_EQ(default_mount(false, with({{"XDG_RUNTIME_DIR", "/r"}})), "/run/flowfs");
   EXPECT_EQ(default_mount(true, with({{"XDG_RUNTIME_DIR", "/r"}})), "/r/flowfs");
