@@ -205,6 +205,49 @@ def test_peer_says_who_signed(daemon, security, secured):
     assert os.read(server, 10) == b"sealed"
 
 
+def has_ml_kem(security, name):
+    """Whether the OpenSSL at hand has ML-KEM: then the server's key is there afterwards."""
+    return subprocess.run([binary("flowctl"), "cert", "kem", name, "--dir", security.path, "--force"],
+                          check=False, capture_output=True).returncode == 0
+
+
+# Either side encapsulates: the server to what the client offers, or the client to the server's key.
+@pytest.mark.parametrize("kind", ["x25519+ml-kem-768", "ml-kem-768", "x25519+ml-kem-768-client",
+                                  "ml-kem-768-client"])
+def test_what_requires_post_quantum_has_it_or_is_refused(daemon, security, secured, kind):
+    name = secured()
+    able = has_ml_kem(security, name.name)
+    security.policy("server", name.name, 'encrypt = "allow"\nrequire-pq = true\n'
+                    f'key-exchange = ["x25519", "{kind}"]\n')
+    if not able:
+        with raises_errno(errno.ENOKEY):
+            name.open_dial(NONBLOCK)
+        assert (f'name={name.name} uid=0 why="a post-quantum key exchange is required and not to be '
+                'had') in daemon.log()
+        pytest.skip("refused, as it has to be: this OpenSSL has no ML-KEM, which came with 3.5")
+    client, server = name.pair()
+    for fd in (client, server):
+        peer = read_values(daemon.path("flows", str(wire.flow_id(fd)), "peer"))
+        assert peer["key_exchange"] == kind
+    os.write(client, b"sealed")
+    assert os.read(server, 10) == b"sealed"
+
+
+def test_a_client_that_knows_another_key_of_the_server_is_refused(daemon, security, secured):
+    name = secured()
+    if not has_ml_kem(security, name.name):
+        pytest.skip("this OpenSSL has no ML-KEM, which came with 3.5")
+    known = os.path.join(security.path, "client", name.name, "kem.pem")
+    os.rename(known, f"{known}.former")
+    assert has_ml_kem(security, name.name)
+    os.rename(f"{known}.former", known)
+    security.policy("server", name.name, 'encrypt = "require"\n'
+                    'key-exchange = ["x25519+ml-kem-768-client"]\n')
+    with raises_errno(errno.EKEYREJECTED):
+        name.open_dial(NONBLOCK)
+    assert "the key share is for a key that the server does not have" in daemon.log()
+
+
 @pytest.mark.parametrize("text", ['encrypt = "always"\n', "encrypt =", 'colour = "red"\n'])
 def test_a_policy_that_cannot_be_read_lets_nobody_through(secured, text):
     name = secured(text)
