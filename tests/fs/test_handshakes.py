@@ -263,6 +263,30 @@ def test_a_dial_that_waits_for_its_server_was_let_through_before(daemon, secured
     client.result()
 
 
+def test_a_security_folder_that_is_a_link_to_nothing_lets_nobody_through(fresh_daemon, tmp_path):
+    """Until what it leads to is there, which may have a policy."""
+    os.symlink(tmp_path / "later", tmp_path / "security")
+    server = fresh_daemon(f'[daemon]\nsecurity = "{tmp_path}/security"\n').start()
+    name = server.name("log")
+    os.mkdir(name.path)
+    serving = name.open_accept(NONBLOCK)
+    with raises_errno(errno.EKEYREJECTED):
+        name.open_dial(NONBLOCK)
+    assert "it is a link to what is not there" in server.log()
+    os.mkdir(tmp_path / "later", mode=0o700)
+
+    def let_through():
+        try:
+            close(name.open_dial(NONBLOCK))
+        except OSError as error:
+            assert error.errno == errno.EKEYREJECTED
+            return False
+        return True
+    wait_for(let_through, "the folder to be seen")
+    close(serving)
+    server.stop()
+
+
 def test_a_server_without_a_security_folder_asks_nobody(fresh_daemon, tmp_path):
     server = fresh_daemon(f'[daemon]\nsecurity = "{tmp_path}/none"\n').start()
     os.mkdir(server.path("names", "log"))
