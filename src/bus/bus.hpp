@@ -83,6 +83,8 @@ class Bus {
   void join(PortId port, PortNumber number, Member& member, Rights rights);
   // Unknown ports are ignored, here and below (as members that were cut off are).
   void leave(PortId port, Instant now);
+  // The same to a member that did not want to: on_cut_off().
+  void cut_off(PortId port, Instant now);
   [[nodiscard]] bool is_member(PortId port) const { return ports_.contains(port); }
 
   // Sends to every other member that receives. `from` may send; `message` is not empty.

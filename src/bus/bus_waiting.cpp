@@ -14,11 +14,15 @@ bool Bus::has_room(std::size_t bytes) const {
 
 bool Bus::writable(PortId id) {
   Port* port = find(id);
+  if (port != nullptr && !has_room(limits_.mtu_bytes)) {
+    catch_up_all();
+  }
   if (port == nullptr || has_room(limits_.mtu_bytes)) {
     return true;
   }
   pollers_ += port->wants_room ? 0 : 1;
   port->wants_room = true;
+  await_mapped();
   return false;
 }
 
@@ -103,6 +107,14 @@ void Bus::note_blockers(Instant now) {
   }
 }
 
+void Bus::cut_off(PortId id, Instant now) {
+  if (Port* const port = find(id); port != nullptr) {
+    Member* const member = port->member;
+    leave(id, now);
+    member->on_cut_off();
+  }
+}
+
 Instant Bus::next_deadline() const {
   Instant first = kNever;
   if (limits_.lossless && limits_.evict != Micros::max()) {
@@ -117,17 +129,16 @@ Instant Bus::next_deadline() const {
 
 void Bus::tick(Instant now) {
   refresh(now);
-  std::vector<std::pair<PortId, Member*>> late;
+  std::vector<PortId> late;
   if (next_deadline() <= now) {
     for (const auto& [id, port] : ports_) {
       if (port.blocks_since != kNever && later(port.blocks_since, limits_.evict) <= now) {
-        late.emplace_back(id, port.member);
+        late.push_back(id);
       }
     }
   }
-  for (const auto& [id, member] : late) {
-    leave(id, now);
-    member->on_cut_off();
+  for (const PortId id : late) {
+    cut_off(id, now);
   }
 }
 

@@ -23,7 +23,8 @@ class Member {
   virtual void on_message() = 0;
   // What wait_for_room() or writable() found missing may be there. One call for each of those.
   virtual void on_room() = 0;
-  // It blocked the bus too long and is no member any more; its unread messages are dropped.
+  // It is no member any more, as it blocked the bus too long or broke its rules; its unread
+  // messages are dropped.
   virtual void on_cut_off() = 0;
 };
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "flowfs/wire.h"
+#include "fs/mapped_member.hpp"
 
 namespace flowfs::fs {
 
@@ -34,6 +35,7 @@ Status BusFile::join(LiveBus& live, registry::Opener who, registry::Rights right
   }
   live_ = &live;
   port_ = *port;
+  live.files.emplace(port_, this);
   return {};
 }
 
@@ -42,6 +44,8 @@ void BusFile::read(Request request, std::size_t size, const Transfer& transfer) 
     replies_.error(request, EINVAL);
   } else if (live_ == nullptr) {
     replies_.error(request, ECONNABORTED);
+  } else if (mapped() != nullptr) {
+    replies_.error(request, EBUSY);
   } else if (size == 0 || (transfer.offset != 0 && !live_->data.has_begun(port_))) {
     // A second READ of one system call may only go on with the message that the first one began.
     fuse_reply_buf(request.raw, nullptr, 0);
@@ -81,6 +85,10 @@ bool BusFile::answer_read(Request request, std::size_t size) {
 void BusFile::write(Request request, std::span<const std::byte> data, const Transfer& transfer) {
   if (live_ == nullptr || data.empty()) {
     replies_.error(request, live_ == nullptr ? ECONNABORTED : 0);
+    return;
+  }
+  if (mapped() != nullptr) {
+    replies_.error(request, EBUSY);
     return;
   }
   if (const int refused = rules_.check_write(transfer, data.size()); refused != 0) {
@@ -148,11 +156,32 @@ unsigned BusFile::ready() {
   if (live_ == nullptr) {
     return POLLERR | POLLHUP;
   }
+  const MappedMember* const member = mapped();
+  if (member != nullptr) {
+    live_->data.refresh(Clock::now());
+    buses_.settle(*live_);
+  }
   unsigned events = live_->data.readable(port_) ? POLLIN | POLLRDNORM : 0U;
-  if ((flags() & O_ACCMODE) != O_RDONLY && live_->data.writable(port_)) {
+  const bool writable = member != nullptr ? !member->is_blocked() : live_->data.writable(port_);
+  if ((flags() & O_ACCMODE) != O_RDONLY && writable) {
     events |= POLLOUT | POLLWRNORM;
   }
   return events;
+}
+
+MappedMember* BusFile::mapped() const {
+  if (live_ == nullptr) {
+    return nullptr;
+  }
+  const auto found = live_->mapped.find(port_);
+  return found == live_->mapped.end() ? nullptr : found->second;
+}
+
+void BusFile::on_mapped() {
+  readers_.fail_all(EBUSY);
+  writers_.fail_all(EBUSY);
+  wait_for_room();
+  notify();
 }
 
 void BusFile::on_message() {
@@ -164,7 +193,9 @@ void BusFile::on_message() {
 }
 
 void BusFile::on_room() {
-  if (!writers_.empty()) {
+  if (MappedMember* const member = mapped(); member != nullptr) {
+    member->on_room();
+  } else if (!writers_.empty()) {
     serve_writer();
     wait_for_room();
   }

@@ -25,12 +25,16 @@ class BusFile : public File, private bus::Member {
   void ioctl(Request request, unsigned command, std::span<const std::byte> in,
              std::size_t out_size) override;
   unsigned ready() override;
+  // Its requests end, and there will be none while the member is mapped.
+  void on_mapped();
 
  private:
   void on_message() override;
   void on_room() override;
   void on_cut_off() override;
 
+  // Null where it reads and writes as a file.
+  [[nodiscard]] MappedMember* mapped() const;
   bool answer_read(Request request, std::size_t size);
   void skip(Request request);
   void serve_writer();

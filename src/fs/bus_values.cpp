@@ -123,8 +123,9 @@ Status set_setting(BusSettings& settings, std::uint8_t file, std::string_view te
 }
 
 std::string format_members(const Buses& buses, const registry::BusInfo& bus) {
-  const bus::Bus& data = buses.find(bus.id)->data;
+  bus::Bus& data = buses.find(bus.id)->data;
   const Instant now = Clock::now();
+  data.refresh(now);
   std::string text;
   for (const auto& [number, id] : bus.ports) {
     const registry::Port& port = *buses.registry().find_port(id);

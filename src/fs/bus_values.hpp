@@ -25,6 +25,7 @@ enum BusNode : std::uint8_t {
   writers,
   ports,
   evict,
+  log_file,
   events,
   pcap,
   members,
@@ -42,6 +43,7 @@ enum PortNode : std::uint8_t {
   port_stats,
   port_name,
   port_vlan,
+  port_tx,
 };
 
 std::string format_setting(const registry::BusSettings& settings, std::uint8_t file);

@@ -106,10 +106,14 @@ Status Buses::exchange(std::string_view one, std::string_view two, uid_t by) {
 }
 
 Status Buses::set_settings(registry::BusId id, const registry::BusSettings& settings) {
+  LiveBus& live = *find(id);
+  if (live.log &&
+      pool::Log::ring_for(settings.mtu_bytes, settings.depth_bytes) > live.log->ring_bytes()) {
+    return fail(EBUSY, "more than the log that is mapped can hold");
+  }
   if (const Status status = registry_.set_settings(id, settings); !status) {
     return status;
   }
-  LiveBus& live = *find(id);
   set_policy(live, settings);
   live.data.set_limits(limits_of(settings), Clock::now());
   settle(live);
@@ -197,6 +201,7 @@ void Buses::leave(bus::PortId port) {
   const registry::Port* state = registry_.find_port(port);
   if (state != nullptr) {
     LiveBus& live = *find(state->bus);
+    before_leave(port);
     forget_port(*state);
     registry_.leave(port);
     live.data.leave(port, Clock::now());
@@ -209,6 +214,7 @@ void Buses::leave(bus::PortId port) {
 void Buses::forget_port(const registry::Port& port) {
   LiveBus& live = *find(port.bus);
   live.names.erase(port.id);
+  live.files.erase(port.id);
   if (live.ethernet) {
     live.ethernet->leave(port.number);
   }
@@ -221,8 +227,15 @@ void Buses::on_cut_off(bus::PortId port) {
   on_port_gone(port);
 }
 
+void Buses::cut_off(bus::PortId port) {
+  LiveBus& live = *find(registry_.find_port(port)->bus);
+  live.data.cut_off(port, Clock::now());
+  settle(live);
+}
+
 int Buses::send(LiveBus& live, bus::PortId from, std::span<const std::byte> message) {
-  const std::size_t cost = bus::MessageLog::cost(message.size());
+  // A shared log is charged already.
+  const std::size_t cost = live.log ? 0 : bus::MessageLog::cost(message.size());
   const uid_t payer = registry_.find(live.id)->payer;
   if (const Status charge = users_.add(payer, registry::Resource::bytes, cost); !charge) {
     return charge.error().error;
@@ -295,7 +308,7 @@ int Buses::send_parked(LiveBus& live, bus::PortId from, Parked& parked) {
 }
 
 void Buses::settle(LiveBus& live) {
-  const std::uint64_t held = live.data.log_bytes();
+  const std::uint64_t held = live.data.is_shared() ? 0 : live.data.log_bytes();
   const uid_t payer = registry_.find(live.id)->payer;
   if (held < live.charged_bytes) {
     users_.subtract(payer, registry::Resource::bytes, live.charged_bytes - held);
@@ -303,6 +316,9 @@ void Buses::settle(LiveBus& live) {
     users_.add_unchecked(payer, registry::Resource::bytes, held - live.charged_bytes);
   }
   live.charged_bytes = held;
+  if (live.log && live.batches == 0) {
+    live.log->show();
+  }
   const Instant deadline = live.data.next_deadline();
   if (deadline != live.timer.deadline()) {
     live.timer.arm(deadline);

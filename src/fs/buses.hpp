@@ -18,6 +18,7 @@
 
 #include "bus/bus.hpp"
 #include "bus/ethernet_bus.hpp"
+#include "fs/bus_log.hpp"
 #include "fs/event_log.hpp"
 #include "fs/file_table.hpp"
 #include "fs/parking.hpp"
@@ -26,7 +27,9 @@
 
 namespace flowfs::fs {
 
+class BusFile;
 class Buses;
+class MappedMember;
 
 // A bus while it exists.
 struct LiveBus {
@@ -40,6 +43,11 @@ struct LiveBus {
   std::unique_ptr<bus::EthernetBus> ethernet;          // where that is its policy
   std::unordered_map<bus::PortId, std::string> names;  // of ports that have one
   std::string vde;                                     // where VDE clients plug in; empty: nowhere
+  std::unordered_map<bus::PortId, BusFile*> files;     // of ports that are files
+  std::unordered_map<bus::PortId, MappedMember*> mapped;  // of those that are mapped now
+  std::unique_ptr<BusLog> log;                            // while one of them receives
+  std::uint64_t log_generation = 0;                       // of the last one
+  unsigned batches = 0;                                   // Buses::Batch
   Captures captures;
   EventLog events{kKeptEvents};
   std::uint64_t charged_bytes = 0;
@@ -78,13 +86,30 @@ class Buses {
   int send(LiveBus& live, bus::PortId from, std::span<const std::byte> message);
   // The same for a write that has waited, and was charged for that.
   int send_parked(LiveBus& live, bus::PortId from, Parked& parked);
-  // After any call on the data of a bus: its account and its timer.
+  // After any call on the data of a bus: its account, its timer, and what mapped members see.
   void settle(LiveBus& live);
+  // While one lives, mapped members are not woken for each message.
+  class Batch {
+   public:
+    Batch(Buses& buses, LiveBus& live) : buses_(buses), live_(live) { ++live_.batches; }
+    ~Batch() {
+      --live_.batches;
+      buses_.settle(live_);
+    }
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
+
+   private:
+    Buses& buses_;
+    LiveBus& live_;
+  };
   // An attached interface has another state.
   void publish_link(LiveBus& live, bus::PortId port, uid_t uid, std::string_view name,
                     std::string_view state);
   // `port` was cut off by its bus.
   void on_cut_off(bus::PortId port);
+  // Does that to it.
+  void cut_off(bus::PortId port);
 
   [[nodiscard]] const registry::Buses& registry() const { return registry_; }
   // Null where there is no such bus.
@@ -92,6 +117,8 @@ class Buses {
 
   // Runs when a bus may have become an Ethernet, or has ceased to be one, or to exist.
   std::function<void(registry::BusId)> on_kind;
+  // Runs when a port is about to leave of its own accord.
+  std::function<void(bus::PortId)> before_leave;
   // Runs when a port has gone.
   std::function<void(bus::PortId)> on_port_gone;
 

@@ -15,19 +15,18 @@ constexpr FileSpec kFiles[] = {
     {"mtu", FileType::attribute, 0644},     {"depth", FileType::attribute, 0644},
     {"history", FileType::attribute, 0644}, {"writers", FileType::attribute, 0644},
     {"ports", FileType::attribute, 0644},   {"evict", FileType::attribute, 0644},
-    {"events", FileType::stream, 0400},     {"pcap", FileType::stream, 0400},
-    {"members", FileType::attribute, 0444}, {"stats", FileType::attribute, 0444},
-    {"port", FileType::directory, 0555},    {"macs", FileType::attribute, 0444},
-    {"tap", FileType::directory, 0755},     {"grab", FileType::directory, 0755},
-    {"vde", FileType::symlink, 0777},
+    {"log", FileType::mapped, 0400},        {"events", FileType::stream, 0400},
+    {"pcap", FileType::stream, 0400},       {"members", FileType::attribute, 0444},
+    {"stats", FileType::attribute, 0444},   {"port", FileType::directory, 0555},
+    {"macs", FileType::attribute, 0444},    {"tap", FileType::directory, 0755},
+    {"grab", FileType::directory, 0755},    {"vde", FileType::symlink, 0777},
 };
 
 // The files of buses/BUS/port/N, whose place in the table is Node::file.
 constexpr FileSpec kPortFiles[] = {
-    {"", FileType::directory, 0555},
-    {"stats", FileType::attribute, 0400},
-    {"name", FileType::attribute, 0644},
-    {"vlan", FileType::attribute, 0644},
+    {"", FileType::directory, 0555},     {"stats", FileType::attribute, 0400},
+    {"name", FileType::attribute, 0644}, {"vlan", FileType::attribute, 0644},
+    {"tx", FileType::mapped, 0600},
 };
 
 registry::BusId id_of(Node node) { return registry::BusId{node.object}; }
@@ -43,7 +42,7 @@ Node node_of(bus::PortId id) { return {Kind::port, static_cast<std::uint64_t>(id
 // What a class that may do `rights` with `bus` may do with an attribute, or with a stream. Whoever
 // may manage may write an attribute, and everybody may read it; who may receive sees the streams.
 std::uint16_t derived_rights(std::uint8_t file, unsigned rights) {
-  if (file == events || file == pcap) {
+  if (file == log_file || file == events || file == pcap) {
     return rights & 4U;
   }
   return (rights & 1U) != 0 ? 6 : 4;
@@ -51,9 +50,11 @@ std::uint16_t derived_rights(std::uint8_t file, unsigned rights) {
 
 }  // namespace
 
-BusesFolder::BusesFolder(Buses& buses, MetaStore& metas)
+BusesFolder::BusesFolder(Buses& buses, MappedBuses& mapped, MetaStore& metas, Replies& replies)
     : buses_(buses),
+      mapped_(mapped),
       metas_(metas),
+      replies_(replies),
       mounted_(wall_clock_now()),
       start_(Clock::now()),
       changed_(mounted_) {}
@@ -100,9 +101,42 @@ bool BusesFolder::exists(Node node) const {
     case Kind::port:
       return node.file < std::size(kPortFiles) &&
              buses_.registry().find_port(port_of(node)) != nullptr;
+    case Kind::bus_memory:
+      return mapped_.exists(node);
     default:
       return false;
   }
+}
+
+Node BusesFolder::lasting(Node node) const {
+  if (node.kind != Kind::bus_memory) {
+    return node;
+  }
+  if (const auto bus = mapped_.bus_of(node)) {
+    return node_of(*bus, log_file);
+  }
+  return {Kind::port, static_cast<std::uint64_t>(*mapped_.port_of(node)), port_tx};
+}
+
+std::optional<Node> BusesFolder::present(std::optional<Node> file) const {
+  if (file && file->kind == Kind::bus && file->file == log_file) {
+    const auto log = mapped_.log(id_of(*file));
+    return log ? log : file;
+  }
+  if (file && file->kind == Kind::port && file->file == port_tx) {
+    const auto tx = mapped_.tx(port_of(*file));
+    return tx ? tx : file;
+  }
+  return file;
+}
+
+std::uint64_t BusesFolder::mapped_size(Node node) const {
+  return node.kind == Kind::bus_memory ? mapped_.bytes(node) : 0;
+}
+
+Result<int> BusesFolder::memory(Node file, bool writable, uid_t by) {
+  return file.kind == Kind::bus_memory ? mapped_.memory(file, writable, by)
+                                       : fail(ENOTCONN, "a bus without mapped members");
 }
 
 FileType BusesFolder::type(Node node) const {
@@ -111,12 +145,15 @@ FileType BusesFolder::type(Node node) const {
       return kFiles[node.file].type;
     case Kind::port:
       return kPortFiles[node.file].type;
+    case Kind::bus_memory:
+      return FileType::mapped;
     default:
       return FileType::directory;
   }
 }
 
 bool BusesFolder::is_derived(Node node) const {
+  node = lasting(node);
   return (node.kind == Kind::bus && node.file >= policy && node.file <= pcap) ||
          (node.kind == Kind::port && node.file == port_vlan);
 }
@@ -139,6 +176,7 @@ Meta BusesFolder::defaults(Node node) const {
     return {
         .mode = 01777, .acl = {}, .access = mounted_, .modified = changed_, .changed = changed_};
   }
+  node = lasting(node);
   if (is_derived(node)) {
     return derived_meta(node);
   }
@@ -194,10 +232,10 @@ Meta BusesFolder::port_meta(Node node) const {
 
 std::optional<Node> BusesFolder::child(Node parent, std::string_view name) {
   if (parent.kind == Kind::port) {
-    return find_file(kPortFiles, parent, name);
+    return present(find_file(kPortFiles, parent, name));
   }
   if (parent.kind == Kind::bus && parent.file == directory) {
-    return existing(find_file(kFiles, parent, name));
+    return present(existing(find_file(kFiles, parent, name)));
   }
   if (parent.kind == Kind::bus) {
     const auto number = number_named(name, 1, registry::kMostPorts);
@@ -219,10 +257,17 @@ std::string BusesFolder::target(Node link) const { return buses_.find(id_of(link
 
 std::optional<Entry> BusesFolder::child_from(Node parent, std::uint64_t cookie) {
   if (parent.kind == Kind::port) {
-    return file_from(kPortFiles, parent, cookie);
+    auto entry = file_from(kPortFiles, parent, cookie);
+    if (entry) {
+      entry->child.node = *present(entry->child.node);
+    }
+    return entry;
   }
   if (parent.kind == Kind::bus && parent.file == directory) {
     auto entry = file_from(kFiles, parent, cookie);
+    if (entry) {
+      entry->child.node = *present(entry->child.node);
+    }
     return entry && exists(entry->child.node) ? entry
                                               : std::nullopt;  // what may be missing is last
   }
@@ -247,11 +292,12 @@ Result<std::string> BusesFolder::value(Node file, uid_t /*by*/) {
     return port_value(file);
   }
   const registry::BusInfo& bus = *buses_.registry().find(id_of(file));
-  const LiveBus& live = *buses_.find(bus.id);
+  LiveBus& live = *buses_.find(bus.id);
   switch (file.file) {
     case members:
       return format_members(buses_, bus);
     case stats:
+      live.data.refresh(Clock::now());
       return format_bus_stats(live.data.totals(), bus, live.ethernet.get());
     case macs:
       return format_macs(live.ethernet.get());
@@ -262,13 +308,14 @@ Result<std::string> BusesFolder::value(Node file, uid_t /*by*/) {
 
 Result<std::string> BusesFolder::port_value(Node file) {
   const registry::Port& port = *buses_.registry().find_port(port_of(file));
-  const LiveBus& live = *buses_.find(port.bus);
+  LiveBus& live = *buses_.find(port.bus);
   switch (file.file) {
     case port_name:
       return format_port_name(live, port);
     case port_vlan:
       return format_vlan(live, port);
     default:
+      live.data.refresh(Clock::now());
       return format_port_stats(live.data.counts(port.id), port, live.ethernet.get());
   }
 }
@@ -298,7 +345,13 @@ Status BusesFolder::set_value(Node file, std::string_view text) {
 }
 
 void BusesFolder::open(Request request, Node node, int flags) {
-  if (node.file == events) {
+  if (node.kind == Kind::bus_memory) {
+    mapped_.open(request, node, flags);
+  } else if (node.kind == Kind::port) {
+    replies_.error(request, EOPNOTSUPP);  // tx of a member of an Ethernet
+  } else if (node.file == log_file) {
+    replies_.error(request, buses_.find(id_of(node))->ethernet ? EOPNOTSUPP : ENOTCONN);
+  } else if (node.file == events) {
     buses_.open_events(request, node, flags, id_of(node));
   } else if (node.file == pcap) {
     buses_.open_pcap(request, node, flags, id_of(node));

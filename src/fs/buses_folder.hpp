@@ -9,13 +9,14 @@
 #include "fs/birth.hpp"
 #include "fs/buses.hpp"
 #include "fs/folder.hpp"
+#include "fs/mapped_buses.hpp"
 #include "fs/server.hpp"
 
 namespace flowfs::fs {
 
 class BusesFolder : public Folder {
  public:
-  BusesFolder(Buses& buses, MetaStore& metas);
+  BusesFolder(Buses& buses, MappedBuses& mapped, MetaStore& metas, Replies& replies);
 
   // A [[bus]] of the configuration: makes it, or gives it its new settings where the declaration
   // has changed since and nothing is in use that they forbid. A bus that a user made stays as it
@@ -25,6 +26,9 @@ class BusesFolder : public Folder {
   [[nodiscard]] bool exists(Node node) const override;
   [[nodiscard]] FileType type(Node node) const override;
   [[nodiscard]] Meta defaults(Node node) const override;
+  [[nodiscard]] Node lasting(Node node) const override;
+  [[nodiscard]] std::uint64_t mapped_size(Node node) const override;
+  Result<int> memory(Node file, bool writable, uid_t by) override;
   [[nodiscard]] bool is_derived(Node node) const override;
   [[nodiscard]] std::vector<Node> derived_from(Node node) const override;
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
@@ -41,6 +45,8 @@ class BusesFolder : public Folder {
 
  private:
   [[nodiscard]] std::optional<Node> existing(std::optional<Node> file) const;
+  // log and tx stand for the memory there is now.
+  [[nodiscard]] std::optional<Node> present(std::optional<Node> file) const;
   void born(registry::BusId id, uid_t uid, gid_t gid, mode_t mode);
   // Of a node that derives from `bus`.
   [[nodiscard]] Meta derived_meta(Node node) const;
@@ -49,7 +55,9 @@ class BusesFolder : public Folder {
   Status set_port_value(Node file, std::string_view text);
 
   Buses& buses_;
+  MappedBuses& mapped_;
   MetaStore& metas_;
+  Replies& replies_;
   timespec mounted_;
   Instant start_;     // the same moment
   timespec changed_;  // of buses/ itself

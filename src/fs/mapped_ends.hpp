@@ -100,12 +100,16 @@ class MappedEnds {
   Result<int> memory(Node segment, bool writable, uid_t by);
   Result<int> status_memory(uid_t uid, bool writable) const;
 
+  // What users/UID/status shows, for whoever else has slots in it and says when it has given one
+  // back. Errors: those of StatusFile::create.
+  Result<pool::StatusFile*> status_of(uid_t uid);
+  void status_given_back() { sweep_.arm(Clock::now()); }
+
  private:
   friend class MappedFile;
   friend class SegmentNode;
   Status make_segments(Flow& flow, uid_t payer);
   Status register_views(Flow& flow, flow::Side side);
-  Result<pool::StatusFile*> status_of(uid_t uid);
   void reply_mapped(Request request, std::unique_ptr<MappedFile> file, int backing);
   Result<flowfs_attach> attach(registry::FlowId id);
   void detach(registry::FlowId id);

@@ -2,6 +2,7 @@
 #include "fs/metrics.hpp"
 
 #include <cstring>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,34 @@ void add_names(MetricsText& text, const registry::Registry& registry) {
   }
 }
 
+// What only Ethernets have.
+void add_ethernets(MetricsText& text, const Buses& buses,
+                   std::span<const registry::BusInfo* const> all) {
+  text.family("flowfs_bus_undelivered_frames_total", "Frames that nobody got, by reason.",
+              Type::counter);
+  for (const registry::BusInfo* one : all) {
+    const auto& ethernet = buses.find(one->id)->ethernet;
+    for (std::size_t why = 1; ethernet && why < bus::kDrops; ++why) {
+      text.sample("flowfs_bus_undelivered_frames_total",
+                  {{"bus", one->name}, {"reason", bus::to_string(bus::Drop(why))}},
+                  ethernet->drops()[why]);
+    }
+  }
+  const auto add = [&](std::string_view name, std::string_view help, Type type, auto value) {
+    text.family(name, help, type);
+    for (const registry::BusInfo* one : all) {
+      const auto& ethernet = buses.find(one->id)->ethernet;
+      if (ethernet && ethernet->learning() != nullptr) {
+        text.sample(name, {{"bus", one->name}}, value(ethernet->learning()->stations()));
+      }
+    }
+  };
+  add("flowfs_bus_stations", "Stations that a switch knows.", Type::gauge,
+      [](const bus::MacTable& table) { return table.size(); });
+  add("flowfs_bus_station_moves_total", "Times a station was heard at another port than before.",
+      Type::counter, [](const bus::MacTable& table) { return table.moves(); });
+}
+
 void add_buses(MetricsText& text, const Buses& buses) {
   struct Column {
     std::string_view name;
@@ -88,6 +117,7 @@ void add_buses(MetricsText& text, const Buses& buses) {
   const registry::BusInfo* bus = buses.registry().bus_from(registry::BusId{0});
   while (bus != nullptr) {
     all.push_back(bus);
+    buses.find(bus->id)->data.refresh(Clock::now());
     bus = buses.registry().bus_from(registry::BusId{std::to_underlying(bus->id) + 1});
   }
   text.family("flowfs_bus_members", "Members of a bus now.", Type::gauge);
@@ -101,6 +131,7 @@ void add_buses(MetricsText& text, const Buses& buses) {
                   buses.find(one->id)->data.totals().*column.field);
     }
   }
+  add_ethernets(text, buses, all);
 }
 
 void add_users(MetricsText& text, const registry::Users& users) {
@@ -169,6 +200,9 @@ std::string format_metrics(const Tree& tree, const registry::Registry& registry,
               Type::gauge, tree.memory_connections());
   text.single("flowfs_vde_connections", "Connections of VDE clients.", Type::gauge,
               tree.vde_connections());
+  text.single("flowfs_mapped_members_thrown_out_total",
+              "Mapped members of buses that broke the rules of their memory.", Type::counter,
+              tree.mapped_buses().lies());
   text.single("flowfs_handshakes_admitted_total", "Dials that were let through.", Type::counter,
               tree.handshakes().admitted());
   text.single("flowfs_handshakes_refused_total", "Dials that the policy of their name refused.",

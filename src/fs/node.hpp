@@ -33,9 +33,10 @@ enum class Kind : std::uint8_t {
   bus,
   port,  // a new object for each joining, whatever its number
   attachment,
-  security,  // names/NAME/security; the object is the name
+  security,    // names/NAME/security; the object is the name
+  bus_memory,  // tx of a member, or log of a bus: a new object for each
 };
-inline constexpr std::uint8_t kLastKind = static_cast<std::uint8_t>(Kind::security);
+inline constexpr std::uint8_t kLastKind = static_cast<std::uint8_t>(Kind::bus_memory);
 
 struct Node {
   Kind kind = Kind::root;

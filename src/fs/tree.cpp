@@ -54,6 +54,7 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       ends_(loop, registry, users, parking_, files_, events_, replies_, handshakes_),
       mapped_(loop, users, ends_, files_, replies_, backings_),
       buses_(loop, users, parking_, files_, events_, replies_),
+      mapped_buses_(loop, users, buses_, mapped_, files_, replies_, backings_),
       attachments_(loop, buses_, files_),
       vde_(loop, buses_, files_, counters_,
            [this](registry::BusId id, const Caller& caller) { return rights_on(id, caller); }),
@@ -62,13 +63,15 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
       flows_(registry, ends_, mapped_, replies_),
       users_(users, mapped_),
       pools_folder_(pools_, pool_filler_, ends_, files_, replies_),
-      buses_folder_(buses_, metas_),
+      buses_folder_(buses_, mapped_buses_, metas_, replies_),
       attachments_folder_(buses_, attachments_),
       request_bytes_(request_pages(registry::kLongestMessage) * kPageBytes) {
   pools_.on_gone = [this](PoolSerial serial) {
     metas_.erase_object(Kind::pool, std::to_underlying(serial));
   };
+  buses_.before_leave = [this](bus::PortId id) { mapped_buses_.before_leave(id); };
   buses_.on_port_gone = [this](bus::PortId id) {
+    mapped_buses_.port_gone(id);
     metas_.erase_object(Kind::port, static_cast<std::uint64_t>(id));
   };
   buses_.on_kind = [this](registry::BusId id) { vde_.update(id); };
@@ -143,6 +146,7 @@ Folder& Tree::folder(Node node) {
     case Kind::bus:
     case Kind::port:
     case Kind::attachment:
+    case Kind::bus_memory:
       return buses_folder_;
     case Kind::root:
       break;

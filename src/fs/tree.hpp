@@ -70,8 +70,14 @@ class Tree {
   [[nodiscard]] std::size_t request_bytes() const { return request_bytes_; }
   // Once after each INIT: what libfuse is about to answer is the answer to that.
   bool take_init() { return std::exchange(answering_init_, false); }
-  void set_hot_ring(std::size_t bytes) { mapped_.set_hot_ring(bytes); }
-  void set_direct(bool direct) { mapped_.set_direct(direct); }
+  void set_hot_ring(std::size_t bytes) {
+    mapped_.set_hot_ring(bytes);
+    mapped_buses_.set_hot_ring(bytes);
+  }
+  void set_direct(bool direct) {
+    mapped_.set_direct(direct);
+    mapped_buses_.set_direct(direct);
+  }
   // Lets VDE clients plug into Ethernet buses, below this folder. Empty: nowhere.
   void offer_vde(const std::string& path);
   void set_security(const std::string& folder) { handshakes_.configure(folder); }
@@ -89,6 +95,7 @@ class Tree {
   [[nodiscard]] const Handshakes& handshakes() const { return handshakes_; }
   [[nodiscard]] const Pools& pools() const { return pools_; }
   [[nodiscard]] const Buses& buses() const { return buses_; }
+  [[nodiscard]] const MappedBuses& mapped_buses() const { return mapped_buses_; }
   [[nodiscard]] std::uint64_t events_published() const { return events_.published(); }
 
  private:
@@ -133,6 +140,7 @@ class Tree {
   Ends ends_;
   MappedEnds mapped_;
   Buses buses_;
+  MappedBuses mapped_buses_;
   Attachments attachments_;
   VdeSwitches vde_;
   RootFolder root_;

@@ -2,8 +2,8 @@
 // What the tree hands out over the sockets beside the mount, and to whom.
 #include <unistd.h>
 
-#include <array>
 #include <string>
+#include <vector>
 
 #include "base/log.hpp"
 #include "fs/bus_values.hpp"
@@ -12,20 +12,38 @@
 namespace flowfs::fs {
 namespace {
 
+Result<std::vector<std::string>> path_of_member(const flowfs_memory_request& wanted,
+                                                const registry::Buses& buses) {
+  const registry::Port* const port = buses.find_port(registry::PortId{wanted.object});
+  if (port == nullptr) {
+    return fail(ENOENT, "member of a bus");
+  }
+  const std::string& bus = buses.find(port->bus)->name;
+  if (wanted.file == FLOWFS_MEMORY_BUS_LOG) {
+    return std::vector<std::string>{"buses", bus, "log"};
+  }
+  return std::vector<std::string>{"buses", bus, "port",
+                                  std::to_string(std::to_underlying(port->number)), "tx"};
+}
+
 // The path below the mount that a request means.
-Result<std::array<std::string, 3>> path_of(const flowfs_memory_request& wanted) {
+Result<std::vector<std::string>> path_of(const flowfs_memory_request& wanted,
+                                         const registry::Buses& buses) {
   const std::string object = std::to_string(wanted.object);
   switch (wanted.file) {
     case FLOWFS_MEMORY_TX:
-      return {{"flows", object, "tx"}};
+      return std::vector<std::string>{"flows", object, "tx"};
     case FLOWFS_MEMORY_RX:
-      return {{"flows", object, "rx"}};
+      return std::vector<std::string>{"flows", object, "rx"};
     case FLOWFS_MEMORY_STATUS:
-      return {{"users", object, "status"}};
+      return std::vector<std::string>{"users", object, "status"};
     case FLOWFS_MEMORY_POOL:
-      return {{"pools", object, ""}};
+      return std::vector<std::string>{"pools", object};
     case FLOWFS_MEMORY_SHARED_POOL:
-      return {{"pools", "shared", ""}};
+      return std::vector<std::string>{"pools", "shared"};
+    case FLOWFS_MEMORY_BUS_TX:
+    case FLOWFS_MEMORY_BUS_LOG:
+      return path_of_member(wanted, buses);
     default:
       return fail(EINVAL, "kind of memory");
   }
@@ -82,15 +100,12 @@ Result<int> Tree::find_memory(const flowfs_memory_request& wanted, const Caller&
   if (!offer_.to_others && caller.uid != ::geteuid()) {
     return fail(EACCES, "memory");
   }
-  const auto path = path_of(wanted);
+  const auto path = path_of(wanted, buses_.registry());
   if (!path) {
     return std::unexpected(path.error());
   }
   Node node{};
   for (const std::string& name : *path) {
-    if (name.empty()) {
-      break;
-    }
     if (!permits(meta(node), caller, kMaySearch)) {
       return fail(EACCES, "memory");
     }

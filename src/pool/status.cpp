@@ -89,6 +89,10 @@ void StatusFile::give_back(std::uint32_t slot) {
   shared(words.peer_gid).store(0, kRelease);
   shared(words.peer_pid).store(0, kRelease);
   shared(words.pool).store(0, kRelease);
+  shared(words.taken.generation).store(0, kRelease);
+  shared(words.sleep_data).store(0, kRelease);
+  shared(words.sleep_room).store(0, kRelease);
+  shared(words.refused).store(0, kRelease);
   free_.insert(slot);
 }
 

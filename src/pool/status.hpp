@@ -100,6 +100,8 @@ class StatusSlot {
   // The peer has a new segment with an open lane; the lane of the one before ended at `retired_at`.
   void renew_lane(Generation generation, std::uint64_t retired_at);
 
+  // Those of a member of a bus: `taken`, `bell`, `sleep_data`, `sleep_room` and `refused`.
+  [[nodiscard]] flowfs_status& bus_words() { return file_->at(slot_); }
   // For those who look from inside the daemon: the loop's own copy is the memory itself.
   [[nodiscard]] const flowfs_status& words() const { return file_->at(slot_); }
 

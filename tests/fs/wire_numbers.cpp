@@ -8,6 +8,7 @@ int main() {
   std::printf("FLOWFS_IOC_ID %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_ID));
   std::printf("FLOWFS_IOC_PACKET %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_PACKET));
   std::printf("FLOWFS_IOC_ATTACH %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_ATTACH));
+  std::printf("FLOWFS_IOC_BUS %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_BUS));
   std::printf("FLOWFS_IOC_POOL %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_POOL));
   std::printf("FLOWFS_IOC_POOL_LANE %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_POOL_LANE));
   std::printf("FLOWFS_IOC_POOL_CLASS %llu\n",
@@ -16,6 +17,7 @@ int main() {
   std::printf("POOL_ATTACH_BYTES %zu\n", sizeof(flowfs_pool_attach));
   std::printf("POOL_MAGIC %llu\n", static_cast<unsigned long long>(FLOWFS_POOL_MAGIC));
   std::printf("ATTACH_BYTES %zu\n", sizeof(flowfs_attach));
+  std::printf("BUS_ATTACH_BYTES %zu\n", sizeof(flowfs_bus_attach));
   std::printf("SEGMENT_MAGIC %llu\n", static_cast<unsigned long long>(FLOWFS_SEGMENT_MAGIC));
   std::printf("LAYOUT_VERSION %u\n", FLOWFS_LAYOUT_VERSION);
   std::printf("MEMORY_TX %u\n", FLOWFS_MEMORY_TX);
@@ -23,5 +25,7 @@ int main() {
   std::printf("MEMORY_STATUS %u\n", FLOWFS_MEMORY_STATUS);
   std::printf("MEMORY_POOL %u\n", FLOWFS_MEMORY_POOL);
   std::printf("MEMORY_SHARED_POOL %u\n", FLOWFS_MEMORY_SHARED_POOL);
+  std::printf("MEMORY_BUS_TX %u\n", FLOWFS_MEMORY_BUS_TX);
+  std::printf("MEMORY_BUS_LOG %u\n", FLOWFS_MEMORY_BUS_LOG);
   return 0;
 }

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fs/mapped_buses.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "fs/bus_file.hpp"
+
+namespace flowfs::fs {
+namespace {
+
+// Node::file of a node of Kind::bus_memory.
+enum Memory : std::uint8_t { tx_memory = 1, log_memory = 2 };
+
+bool is_ethernet(const registry::BusInfo& bus) {
+  return bus.settings.policy != registry::BusPolicy::broadcast;
+}
+
+// The daemon's own limit of descriptors is not the caller's.
+int errno_for_caller(const Failure& failure) {
+  return failure.error == EMFILE ? ENFILE : failure.error;
+}
+
+}  // namespace
+
+// --- MemberFile
+// ------------------------------------------------------------------------------------
+
+void MemberFile::ioctl(Request request, unsigned command, std::span<const std::byte> /*in*/,
+                       std::size_t out_size) {
+  if (command != FLOWFS_IOC_BUS || out_size < sizeof(flowfs_bus_attach)) {
+    replies_.error(request, ENOTTY);
+    return;
+  }
+  if (!transmitter_ || (flags() & O_ACCMODE) != O_RDWR) {
+    replies_.error(request, EBADF);
+    return;
+  }
+  const Result<flowfs_bus_attach> answer = mapped_.attach(*transmitter_);
+  if (!answer) {
+    replies_.error(request, errno_for_caller(answer.error()));
+    return;
+  }
+  attached_ = true;
+  lock_owner_.reset();
+  fuse_reply_ioctl(request.raw, 0, &*answer, sizeof *answer);
+}
+
+void MemberFile::flush(Request request, std::uint64_t lock_owner) {
+  if (attached_ && !lock_owner_) {
+    lock_owner_ = lock_owner;
+  } else if (attached_ && *lock_owner_ == lock_owner) {
+    detach();
+  }
+  replies_.error(request, 0);
+}
+
+void MemberFile::detach() {
+  if (std::exchange(attached_, false)) {
+    mapped_.detach(*transmitter_);
+  }
+}
+
+// --- MappedBuses
+// -----------------------------------------------------------------------------------
+
+MappedBuses::MappedBuses(Loop& loop, registry::Users& users, Buses& buses, MappedEnds& ends,
+                         FileTable& files, Replies& replies, Backings& backings)
+    : loop_(loop),
+      users_(users),
+      buses_(buses),
+      ends_(ends),
+      files_(files),
+      replies_(replies),
+      backings_(backings),
+      sweep_(loop.timer([this] { throw_out(); })) {}
+
+std::optional<Node> MappedBuses::tx(bus::PortId port) {
+  const registry::Port* const found = buses_.registry().find_port(port);
+  if (found == nullptr || is_ethernet(*buses_.registry().find(found->bus))) {
+    return std::nullopt;
+  }
+  auto& member = members_[port];
+  if (!member) {
+    const auto on_lie = [this](bus::PortId liar) {
+      ++lies_;
+      liars_.push_back(liar);
+      sweep_.arm(Clock::now());  // not from inside a call on the bus
+    };
+    member = std::make_unique<MappedMember>(loop_, buses_, *found, next_serial_++, on_lie);
+    ports_.emplace(member->serial(), port);
+  }
+  return Node{Kind::bus_memory, member->serial(), tx_memory};
+}
+
+std::optional<Node> MappedBuses::log(registry::BusId bus) const {
+  const LiveBus* const live = buses_.find(bus);
+  if (live == nullptr || !live->log) {
+    return std::nullopt;
+  }
+  return Node{Kind::bus_memory, live->log->serial(), log_memory};
+}
+
+std::optional<bus::PortId> MappedBuses::port_of(Node node) const {
+  const auto it = ports_.find(node.object);
+  return node.file == tx_memory && it != ports_.end() ? std::optional(it->second) : std::nullopt;
+}
+
+std::optional<registry::BusId> MappedBuses::bus_of(Node node) const {
+  const auto it = logs_.find(node.object);
+  const LiveBus* const live =
+      node.file == log_memory && it != logs_.end() ? buses_.find(it->second) : nullptr;
+  return live != nullptr && live->log ? std::optional(it->second) : std::nullopt;
+}
+
+bool MappedBuses::exists(Node node) const {
+  const auto port = port_of(node);
+  return (port && buses_.registry().find_port(*port) != nullptr) || bus_of(node).has_value();
+}
+
+MappedMember* MappedBuses::find(Node tx) const {
+  const auto port = port_of(tx);
+  return port ? members_.at(*port).get() : nullptr;
+}
+
+LiveBus* MappedBuses::live_of(const MappedMember& member) const {
+  const registry::Port* const port = buses_.registry().find_port(member.port());
+  return port != nullptr ? buses_.find(port->bus) : nullptr;
+}
+
+std::uint64_t MappedBuses::bytes(Node node) const {
+  if (const auto bus = bus_of(node)) {
+    return buses_.find(*bus)->log->bytes();
+  }
+  const registry::Port& port = *buses_.registry().find_port(*port_of(node));
+  const auto geometry = MappedMember::geometry(buses_.registry().find(port.bus)->settings,
+                                               port.rights, hot_ring_bytes_);
+  return geometry ? geometry->segment_bytes() : 0;
+}
+
+Status MappedBuses::make_segment(MappedMember& member, uid_t payer) {
+  if (!backings_.available()) {
+    return fail(EOPNOTSUPP, "files of this mount cannot be mapped");
+  }
+  if (member.has_segment()) {
+    return {};
+  }
+  const registry::Port* const port = buses_.registry().find_port(member.port());
+  if (port == nullptr) {
+    return fail(ESTALE, "a member that has left");
+  }
+  const auto geometry = MappedMember::geometry(buses_.registry().find(port->bus)->settings,
+                                               port->rights, hot_ring_bytes_);
+  if (!geometry) {
+    return std::unexpected(geometry.error());
+  }
+  auto charge = users_.charge(payer, registry::Resource::bytes, geometry->segment_bytes());
+  if (!charge) {
+    return std::unexpected(charge.error());
+  }
+  return member.make_segment(*geometry, backings_, std::move(*charge));
+}
+
+void MappedBuses::open(Request request, Node node, int flags) {
+  int backing = 0;
+  if (MappedMember* const member = find(node); member != nullptr) {
+    if (const Status made = make_segment(*member, request.uid()); !made) {
+      replies_.error(request, errno_for_caller(made.error()));
+      return;
+    }
+    backing = member->backing();
+  } else if (const auto bus = bus_of(node)) {
+    // The mode says so too, but root passes over modes.
+    if ((flags & O_ACCMODE) != O_RDONLY) {
+      replies_.error(request, EACCES);
+      return;
+    }
+    backing = buses_.find(*bus)->log->backing();
+  } else {
+    replies_.error(request, ESTALE);
+    return;
+  }
+  auto kept = files_.add(std::make_unique<MemberFile>(*this, replies_, node, flags, port_of(node)),
+                         request.uid());
+  if (!kept) {
+    replies_.error(request, kept.error().error);
+  } else if (!reply_open_mapped(request, *kept, backing)) {
+    files_.remove(*kept);
+  }
+}
+
+Result<int> MappedBuses::memory(Node node, bool writable, uid_t by) {
+  if (MappedMember* const member = find(node); member != nullptr) {
+    const Status made = make_segment(*member, by);
+    return made ? Result<int>(member->fd()) : std::unexpected(made.error());
+  }
+  const auto bus = bus_of(node);
+  if (!bus) {
+    return fail(ESTALE, "memory of a bus");
+  }
+  return writable ? fail(EACCES, "log is read-only") : Result<int>(buses_.find(*bus)->log->fd());
+}
+
+// --- being mapped ---
+
+Status MappedBuses::make_log(LiveBus& live) {
+  if (live.log) {
+    return {};
+  }
+  const registry::BusInfo& bus = *buses_.registry().find(live.id);
+  const std::uint64_t ring =
+      pool::Log::ring_for(bus.settings.mtu_bytes, bus.settings.depth_bytes + live.data.log_bytes());
+  auto charge = users_.charge(bus.payer, registry::Resource::bytes, ring + FLOWFS_LOG_HEADER_BYTES);
+  if (!charge) {
+    return std::unexpected(charge.error());
+  }
+  auto log =
+      BusLog::make(ring, ++live.log_generation, next_serial_++, backings_, std::move(*charge));
+  if (!log) {
+    return std::unexpected(log.error());
+  }
+  try {
+    live.data.share(**log);
+  } catch (const std::bad_alloc&) {
+    return fail(ENOMEM, "log of a bus");
+  }
+  live.log = std::move(*log);
+  logs_.emplace(live.log->serial(), live.id);
+  buses_.settle(live);
+  return {};
+}
+
+void MappedBuses::drop_log(LiveBus& live) {
+  const bool read = std::ranges::any_of(live.mapped, [this](const auto& one) {
+    return buses_.registry().find_port(one.first)->rights.receive;
+  });
+  if (!live.log || read) {
+    return;
+  }
+  try {
+    live.data.unshare();
+  } catch (const std::bad_alloc&) {
+    return;  // it stays, until the next one leaves
+  }
+  logs_.erase(live.log->serial());
+  live.log.reset();
+  buses_.settle(live);
+}
+
+Result<flowfs_bus_attach> MappedBuses::attach(bus::PortId port) {
+  const auto it = members_.find(port);
+  const registry::Port* const found = buses_.registry().find_port(port);
+  if (it == members_.end() || found == nullptr) {
+    return fail(ECONNABORTED, "the member has left");
+  }
+  MappedMember& member = *it->second;
+  LiveBus& live = *buses_.find(found->bus);
+  const auto file = live.files.find(port);
+  if (!direct_ || file == live.files.end()) {
+    return fail(EOPNOTSUPP, "a member that is not to be mapped");
+  }
+  if (member.is_attached()) {
+    return fail(EBUSY, "mapped already");
+  }
+  const auto statuses = ends_.status_of(found->opener.uid);
+  if (!statuses) {
+    return std::unexpected(statuses.error());
+  }
+  if (found->rights.receive) {
+    if (const Status made = make_log(live); !made) {
+      return std::unexpected(made.error());
+    }
+  }
+  auto answer = member.attach(**statuses);
+  if (answer) {
+    live.mapped.emplace(port, &member);
+    file->second->on_mapped();
+    buses_.settle(live);
+  } else {
+    drop_log(live);
+  }
+  return answer;
+}
+
+void MappedBuses::before_leave(bus::PortId port) {
+  const auto it = members_.find(port);
+  if (it != members_.end() && it->second->is_attached()) {
+    it->second->finish();
+  }
+}
+
+void MappedBuses::detach(bus::PortId port) {
+  const auto it = members_.find(port);
+  if (it == members_.end()) {
+    return;
+  }
+  const std::unique_ptr<MappedMember> member = std::move(it->second);
+  members_.erase(it);
+  ports_.erase(member->serial());
+  LiveBus* const live = live_of(*member);
+  member->finish();
+  member->detach();
+  if (live != nullptr) {
+    live->mapped.erase(port);
+    drop_log(*live);
+  }
+  ends_.status_given_back();
+}
+
+void MappedBuses::port_gone(bus::PortId port) {
+  const auto it = members_.find(port);
+  if (it == members_.end()) {
+    return;
+  }
+  MappedMember& member = *it->second;
+  const bool attached = member.is_attached();
+  LiveBus* const live = member.live();
+  member.port_gone();
+  if (!attached) {
+    ports_.erase(member.serial());
+    members_.erase(it);
+  }
+  if (live != nullptr) {
+    live->mapped.erase(port);
+    drop_log(*live);
+  }
+}
+
+void MappedBuses::throw_out() {
+  for (const bus::PortId port : std::exchange(liars_, {})) {
+    if (buses_.registry().find_port(port) != nullptr) {
+      buses_.cut_off(port);
+    }
+  }
+}
+
+}  // namespace flowfs::fs

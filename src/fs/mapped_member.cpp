@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fs/mapped_member.hpp"
+
+#include <utility>
+
+#include "fs/bus_log.hpp"
+#include "pool/shared.hpp"
+
+namespace flowfs::fs {
+
+using pool::LaneReader;
+
+namespace {
+
+constexpr int kBatch = 256;                 // messages taken before others get their turn
+constexpr std::size_t kNoLaneBytes = 4096;  // hot ring of a member that only receives
+constexpr pool::Position kStart{.hot = 0, .bulk = 0, .sequence = 0};
+
+std::uint64_t slot_name(bus::PortId port) {
+  return static_cast<std::uint64_t>(port) | FLOWFS_STATUS_MEMBER;
+}
+
+}  // namespace
+
+MappedMember::MappedMember(Loop& loop, Buses& buses, const registry::Port& port,
+                           std::uint64_t serial, std::function<void(bus::PortId)> on_lie)
+    : loop_(loop),
+      buses_(buses),
+      live_(buses.find(port.bus)),
+      port_(port.id),
+      opener_(port.opener),
+      rights_(port.rights),
+      number_(static_cast<std::uint32_t>(port.number)),
+      serial_(serial),
+      on_lie_(std::move(on_lie)) {}
+
+MappedMember::~MappedMember() {
+  wait_.reset();
+  if (segment_) {
+    segment_->discard();
+  }
+}
+
+Result<pool::Geometry> MappedMember::geometry(const registry::BusSettings& settings,
+                                              registry::Rights rights, std::size_t hot_ring_bytes) {
+  return rights.send ? pool::Geometry::plan(settings.mtu_bytes, 0, hot_ring_bytes)
+                     : pool::Geometry::plan(1, 0, kNoLaneBytes);
+}
+
+Status MappedMember::make_segment(const pool::Geometry& geometry, Backings& backings,
+                                  registry::Charge charge) {
+  auto segment = pool::Segment::create(geometry, slot_name(port_), pool::Generation{serial_});
+  if (!segment) {
+    return std::unexpected(segment.error());
+  }
+  if (!backings.handed_out()) {
+    auto backing = backings.add(segment->fd().get());
+    if (!backing) {
+      return std::unexpected(backing.error());
+    }
+    backing_ = std::move(*backing);
+    segment->close_fd();
+  }
+  geometry_ = geometry;
+  charge_ = std::move(charge);
+  segment_ = std::move(*segment);
+  return {};
+}
+
+Result<flowfs_bus_attach> MappedMember::attach(pool::StatusFile& statuses) {
+  auto slot = statuses.allocate(slot_name(port_));
+  if (!slot) {
+    return std::unexpected(slot.error());
+  }
+  slot_ = std::move(*slot);
+  slot_.set_state(FLOWFS_STATE_ALLOCATED);
+  flowfs_status& words = slot_.bus_words();
+  flowfs_segment& header = segment_->header();
+  taken_.emplace(geometry_, words.taken, segment_->generation(), kStart);
+  bell_.emplace(words.bell, header.sleep_data, header.sleep_room);
+  data_sleeper_.emplace(words.sleep_data);
+  room_sleeper_.emplace(words.sleep_room);
+  flowfs_bus_attach answer{};
+  if (rights_.receive) {
+    log_generation_ = live_->log->generation();
+    read_ = live_->data.map(port_, *this);
+    slot_.renew_lane(pool::Generation{log_generation_}, FLOWFS_LANE_OPEN);
+    answer.log_generation = log_generation_;
+    answer.read = {.hot = read_, .bulk = 0, .sequence = FLOWFS_SEQUENCE_ANY};
+  }
+  if (rights_.send) {
+    lane_.emplace(geometry_, segment_->bytes(), kStart);
+  } else {
+    slot_.add_flags(FLOWFS_STATUS_MUTE);
+  }
+  answer.version = FLOWFS_LAYOUT_VERSION;
+  answer.status_slot = slot_.index();
+  answer.member = static_cast<std::uint64_t>(port_);
+  answer.generation = std::to_underlying(segment_->generation());
+  answer.write = kStart;
+  answer.bulk_offset = geometry_.bulk_offset();
+  answer.bulk_bytes = geometry_.bulk_bytes;
+  answer.hot_offset = static_cast<std::uint32_t>(geometry_.hot_offset());
+  answer.hot_bytes = geometry_.hot_bytes;
+  answer.inline_bytes = geometry_.inline_bytes;
+  answer.mtu_bytes = geometry_.mtu_bytes;
+  answer.uid = opener_.uid;
+  answer.port = number_;
+  answer.origin = BusLog::origin_of(port_);
+  answer.flags =
+      (rights_.receive ? FLOWFS_BUS_RECEIVES : 0) | (rights_.send ? FLOWFS_BUS_SENDS : 0);
+  arm();
+  return answer;
+}
+
+void MappedMember::check(const pool::FaultGuard& guard) {
+  if (guard.faulted()) {
+    lie();
+  }
+}
+
+void MappedMember::lie() {
+  if (!std::exchange(lied_, true)) {
+    slot_.add_flags(FLOWFS_STATUS_CORRUPT);
+    on_lie_(port_);
+  }
+}
+
+// --- what it sends ---
+
+void MappedMember::serve() {
+  if (live_ == nullptr || !lane_) {
+    return;
+  }
+  const Buses::Batch batch(buses_, *live_);
+  for (int taken = 0; taken < kBatch && !blocked_ && take_one(); ++taken) {
+  }
+  show_taken();
+}
+
+// False where there is nothing to be taken, or no room for it.
+bool MappedMember::take_one() {
+  if (lied_) {
+    return false;
+  }
+  const auto guard = this->guard();
+  LaneReader::Record record;
+  const LaneReader::Outcome outcome = lane_->peek(record);
+  if (outcome == LaneReader::Outcome::corrupt || record.block) {
+    lie();
+  }
+  check(guard);
+  if (lied_ || outcome != LaneReader::Outcome::record) {
+    return false;
+  }
+  // Copied once, by whoever keeps it; nothing in it is looked at.
+  const int error = buses_.send(*live_, port_, record.payload);
+  check(guard);
+  if (error == EAGAIN) {
+    blocked_ = true;
+    live_->data.wait_for_room(port_, record.payload.size(), Clock::now());
+    return false;
+  }
+  if (error != 0) {
+    // relaxed: a number to be told, of no consequence.
+    pool::shared(slot_.bus_words().refused).store(++refused_, std::memory_order_relaxed);
+  }
+  lane_->pop();
+  if (taken_->due(lane_->position())) {
+    show_taken();
+  }
+  return !lied_;
+}
+
+void MappedMember::on_room() {
+  if (std::exchange(blocked_, false) && take_one()) {
+    show_taken();
+  }
+  arm();  // for what follows, which waits for its turn again
+}
+
+void MappedMember::show_taken() {
+  if (taken_->behind(lane_->position())) {
+    const auto guard = this->guard();
+    taken_->publish(lane_->position());
+    bell_->wake_room();
+    check(guard);
+  }
+}
+
+void MappedMember::finish() {
+  if (live_ == nullptr || !lane_ || lied_) {
+    return;
+  }
+  const Buses::Batch batch(buses_, *live_);
+  const auto guard = this->guard();
+  if (const auto end = pool::find_lane_end(*lane_)) {
+    lane_->set_end(end->hot);
+    while (!blocked_ && take_one()) {
+    }
+  }
+}
+
+// --- what it reads ---
+
+std::uint64_t MappedMember::position() {
+  if (lied_) {
+    return read_;
+  }
+  const auto guard = this->guard();
+  const flowfs_cursors& cursors = segment_->header().cursors;
+  // seq_cst, pairs with CursorPublisher: the position is that of this log; and it follows the store
+  // of sleep_room in arm().
+  if (pool::shared(cursors.generation).load(std::memory_order_seq_cst) == log_generation_) {
+    const std::uint64_t hot = pool::shared(cursors.hot).load(std::memory_order_seq_cst);
+    if (hot < read_ || hot > live_->log->end() || hot % FLOWFS_RECORD_ALIGN != 0) {
+      lie();
+    } else {
+      read_ = hot;
+    }
+  }
+  check(guard);
+  return read_;
+}
+
+void MappedMember::await() {
+  awaited_ = true;
+  arm();
+}
+
+// --- sleeping ---
+
+// Whether there is what it would be woken for.
+bool MappedMember::has_something() {
+  if (awaited_) {
+    const std::uint64_t before = read_;
+    if (position() != before) {
+      return true;
+    }
+  }
+  LaneReader::Record record;
+  return lane_ && !blocked_ && lane_->peek(record) != LaneReader::Outcome::empty;
+}
+
+// Goes to sleep on the member's bell, by the protocol of pool/bell.hpp; the wait is the loop's.
+void MappedMember::arm() {
+  const bool data = lane_ && !blocked_;
+  if (live_ == nullptr || lied_ || (!data && !awaited_)) {
+    return;
+  }
+  const auto guard = this->guard();
+  const std::uint32_t& word = segment_->header().bell;
+  std::optional<std::uint32_t> begun;
+  const auto begin = [&](std::optional<pool::Sleeper>& sleeper) {
+    if (!sleeper->asleep()) {
+      const std::uint32_t now = sleeper->begin(word);
+      begun = begun.value_or(now);  // the earlier one: no ring since then is missed
+    }
+  };
+  if (data) {
+    begin(data_sleeper_);
+  }
+  if (awaited_) {
+    begin(room_sleeper_);
+  }
+  if (!begun && wait_.pending()) {
+    return;  // asleep for all of it already
+  }
+  // acquire, as in Sleeper::begin.
+  const std::uint32_t bell = begun ? *begun : pool::shared(word).load(std::memory_order_acquire);
+  const bool ready = has_something();
+  check(guard);
+  if (!lied_ && (ready || !wait_.pending())) {
+    // A value the bell has already left makes the wait end at once, in the loop and not in here.
+    wait_ = loop_.futex_wait(pool::futex_word(word), ready ? bell - 1 : bell, segment_->mapping(),
+                             [this] { rung(); });
+  }
+}
+
+void MappedMember::disarm() {
+  wait_.reset();
+  data_sleeper_->end();
+  room_sleeper_->end();
+}
+
+void MappedMember::rung() {
+  disarm();
+  if (std::exchange(awaited_, false)) {
+    live_->data.refresh(Clock::now());
+    buses_.settle(*live_);
+  }
+  serve();
+  arm();
+}
+
+// --- leaving ---
+
+void MappedMember::detach() {
+  if (live_ != nullptr) {
+    live_->data.stop_waiting(port_, Clock::now());
+    live_->data.unmap(port_, Clock::now());
+    buses_.settle(*live_);
+  }
+  port_gone();
+}
+
+void MappedMember::port_gone() {
+  live_ = nullptr;
+  if (!is_attached()) {
+    return;
+  }
+  disarm();
+  // The words outlive the slot: it is given back, or says what the member did.
+  std::uint32_t& bell = slot_.bus_words().bell;
+  if (!lied_) {
+    slot_.reset();
+  }
+  pool::Bell::ring(bell);
+}
+
+}  // namespace flowfs::fs

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A member of a bus in mapped mode: its segment, from which its messages are taken, and how far it
+// says that it has read the log of the bus.
+//
+// Life: made when its tx is looked up; has a segment from the first open of that; attached from
+// FLOWFS_IOC_BUS until that tx is closed, after which tx is another's. Its port may go before.
+// Threads: the loop's.
+// Errors: whatever the segment says is checked. A lie costs this member its port, and nobody else
+// anything: on_lie().
+// Invariants:
+//   1. It is attached only with a port; without one nothing is believed, and the slot says so.
+//   2. What the bus has taken of the lane is told in the slot, every quarter ring, and when the
+//      lane is empty.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "base/loop.hpp"
+#include "bus/shared_log.hpp"
+#include "fs/backings.hpp"
+#include "fs/buses.hpp"
+#include "pool/bell.hpp"
+#include "pool/fault_guard.hpp"
+#include "pool/lane.hpp"
+#include "pool/status.hpp"
+
+namespace flowfs::fs {
+
+class MappedMember final : public bus::MappedReader {
+ public:
+  // `serial` names the inode of its tx. `on_lie` runs inside a call on the bus.
+  MappedMember(Loop& loop, Buses& buses, const registry::Port& port, std::uint64_t serial,
+               std::function<void(bus::PortId)> on_lie);
+  ~MappedMember() override;
+
+  // What tx shows. Errors: those of Segment::create and of registering it.
+  static Result<pool::Geometry> geometry(const registry::BusSettings& settings,
+                                         registry::Rights rights, std::size_t hot_ring_bytes);
+  Status make_segment(const pool::Geometry& geometry, Backings& backings, registry::Charge charge);
+  [[nodiscard]] bool has_segment() const { return segment_.has_value(); }
+
+  // The log is there, where it receives. Errors: those of StatusFile::allocate.
+  Result<flowfs_bus_attach> attach(pool::StatusFile& statuses);
+  [[nodiscard]] bool is_attached() const { return static_cast<bool>(slot_); }
+  // Takes what is in the lane, as far as there is room for it; it gets no more.
+  void finish();
+  // Its port is a file's again.
+  void detach();
+  // Its port has gone, and everything that it said is over.
+  void port_gone();
+
+  // A message fits, or so it is said.
+  void on_room();
+  // Whether the bus has taken all that there was room for.
+  [[nodiscard]] bool is_blocked() const { return blocked_; }
+
+  [[nodiscard]] bus::PortId port() const { return port_; }
+  // Null where the port has gone.
+  [[nodiscard]] LiveBus* live() const { return live_; }
+  [[nodiscard]] std::uint64_t serial() const { return serial_; }
+  [[nodiscard]] int backing() const { return backing_.id(); }
+  [[nodiscard]] int fd() const { return segment_->fd().get(); }
+
+  std::uint64_t position() override;
+  void await() override;
+
+ private:
+  [[nodiscard]] pool::FaultGuard guard() const { return pool::FaultGuard(segment_->bytes()); }
+  void check(const pool::FaultGuard& guard);
+  void lie();
+  void serve();
+  bool take_one();
+  void show_taken();
+  void arm();
+  void disarm();
+  void rung();
+  [[nodiscard]] bool has_something();
+
+  Loop& loop_;
+  Buses& buses_;
+  LiveBus* live_;  // null: its port has gone
+  bus::PortId port_;
+  registry::Opener opener_;
+  registry::Rights rights_;
+  std::uint32_t number_;
+  std::uint64_t serial_;
+  std::function<void(bus::PortId)> on_lie_;
+  registry::Charge charge_;
+  pool::Geometry geometry_;
+  std::optional<pool::Segment> segment_;
+  Backing backing_;
+  pool::StatusSlot slot_;
+  std::optional<pool::LaneReader> lane_;
+  std::optional<pool::CursorPublisher> taken_;
+  std::optional<pool::Bell> bell_;
+  std::optional<pool::Sleeper> data_sleeper_;
+  std::optional<pool::Sleeper> room_sleeper_;
+  Loop::FutexWait wait_;
+  std::uint64_t log_generation_ = 0;
+  std::uint64_t read_ = 0;  // of the log
+  std::uint64_t refused_ = 0;
+  bool awaited_ = false;
+  bool blocked_ = false;  // a message of its lane waits for room
+  bool lied_ = false;
+};
+
+}  // namespace flowfs::fs
