@@ -364,6 +364,10 @@ void Mapped::writer_closed(Side side) {
     lane(side).reader->set_end(*lane_end);
   }
   pool::Bell::ring(me.segment->header());
+  if (peer.segment) {
+    // Where a thread of this end, or a set, waits for room.
+    pool::Bell::ring(peer.segment->header());
+  }
   check(guard);
 }
 

@@ -132,6 +132,23 @@ def test_it_tells_of_room(pairs):
         server.send(bytes(3000), timeout=5)
 
 
+def test_a_shutdown_by_another_thread_wakes_it(pairs):
+    client, _ = pairs[0]
+    with raises_errno(errno.EAGAIN):
+        while True:
+            client.send(bytes(3000), timeout=0)
+    for events, how in ((OUT, flowfs.SHUT_WR), (IN, flowfs.SHUT_RD)):
+        with flowfs.Set() as waiting:
+            waiting.add(client, events)
+            ending = threading.Timer(0.05, client.shutdown, [how])
+            ending.start()
+            assert waiting.wait(timeout=20) == [(client, events)]
+            ending.join()
+    with raises_errno(errno.EPIPE):
+        client.send(b"more", timeout=0)
+    assert client.recv(timeout=0) == b""
+
+
 def test_no_more_than_asked_for_and_everyone_in_turn(pairs):
     with flowfs.Set() as waiting:
         members(waiting, pairs)
