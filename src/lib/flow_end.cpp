@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "pool/bell.hpp"
 #include "pool/shared.hpp"
 
 namespace flowfs::lib {
@@ -92,7 +94,24 @@ std::uint64_t FlowEnd::pool() const {
 
 std::string FlowEnd::file(const char* name) const { return file_of(mount(), id(), name); }
 
+// After a restart another daemon may have given this end's number to another flow of the same user.
+// The message file is only this end's.
+Status FlowEnd::is_served() const {
+  std::uint64_t id = 0;
+  return ::ioctl(message(), FLOWFS_IOC_ID, &id) == 0 ? Status{} : fail_errno("the flow's daemon");
+}
+
+Result<std::string> FlowEnd::read(const char* name) const {
+  if (const Status served = is_served(); !served) {
+    return std::unexpected(served.error());
+  }
+  return read_file(file(name));
+}
+
 Status FlowEnd::control(const char* verb) const {
+  if (Status served = is_served(); !served) {
+    return served;
+  }
   const Fd ctl(::open(file("ctl").c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
   const std::string_view text(verb);
   if (!ctl || ::write(ctl.get(), text.data(), text.size()) < 0) {
@@ -101,7 +120,16 @@ Status FlowEnd::control(const char* verb) const {
   return {};
 }
 
-// Through the daemon in both modes: it ends the lanes where they are, and tells both ends.
+// Behind the last commit: a reader looks once more before it believes that this is the end.
+void FlowEnd::Mapped::tell_peer(std::uint32_t what) const {
+  flowfs_segment& own = attachment_->own();
+  // release, pairs with the acquire loads of the peer's two directions.
+  pool::shared(own.shutdown).fetch_or(what, std::memory_order_release);
+  pool::Bell::ring(own);
+}
+
+// Through the daemon in both modes: it ends the lanes where they are, and tells both ends. Without
+// it a mapped end can still say to its peer that it sends no more.
 Status FlowEnd::shut_down(bool receiving, bool sending) {
   if (Status ours = is_ours(); !ours) {
     return ours;
@@ -112,8 +140,11 @@ Status FlowEnd::shut_down(bool receiving, bool sending) {
     }
   }
   if (sending) {
-    if (const Status done = control("shutdown write"); !done) {
-      return done;
+    if (Status done = control("shutdown write"); !done) {
+      if (!is_mapped() || is_served()) {
+        return done;
+      }
+      mapped_->tell_peer(FLOWFS_SHUT_SEND);
     }
     // A thread of ours that waits for room sleeps on the peer's bell, which nobody rings for this.
     while (is_mapped() && !send_mutex().try_lock()) {
@@ -134,7 +165,7 @@ Result<std::uint32_t> FlowEnd::state() const {
   if (const Status ours = is_ours(); !ours) {
     return std::unexpected(ours.error());
   }
-  auto text = read_file(file("state"));
+  auto text = read("state");
   if (!text) {
     return std::unexpected(text.error());
   }
@@ -150,7 +181,7 @@ Result<flowfs_peer> FlowEnd::peer() const {
   if (const Status ours = is_ours(); !ours) {
     return std::unexpected(ours.error());
   }
-  const auto text = read_file(file("peer"));
+  const auto text = read("peer");
   if (!text) {
     return std::unexpected(text.error());
   }

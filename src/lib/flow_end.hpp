@@ -34,6 +34,10 @@ class FlowEnd final : public End {
         : attachment_(std::move(made)),
           sender_(*attachment_, spin),
           receiver_(*attachment_, spin) {}
+    // The daemon says it too; but a mapped flow goes on where that has ended.
+    ~Mapped() override { tell_peer(FLOWFS_SHUT_SEND | FLOWFS_SHUT_RECEIVE); }
+    Mapped(const Mapped&) = delete;
+    Mapped& operator=(const Mapped&) = delete;
     MappedSender& sending() override { return sender_; }
     MappedReceiver& receiving() override { return receiver_; }
     void close_files() override {
@@ -41,6 +45,8 @@ class FlowEnd final : public End {
       attachment_->sealed.reset();  // keys are not for a child
     }
     [[nodiscard]] const Attachment& attachment() const { return *attachment_; }
+    // FLOWFS_SHUT_*: what this end does no more.
+    void tell_peer(std::uint32_t what) const;
 
    private:
     std::unique_ptr<Attachment> attachment_;
@@ -52,6 +58,8 @@ class FlowEnd final : public End {
       : End(std::move(message), std::move(mount), flags, std::move(mtu)) {}
   Status come_up(const Wait& wait) override;
   void settle_mode();
+  [[nodiscard]] Status is_served() const;
+  [[nodiscard]] Result<std::string> read(const char* name) const;
   Status control(const char* verb) const;
   [[nodiscard]] std::string file(const char* name) const;
 

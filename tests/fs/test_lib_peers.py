@@ -9,7 +9,7 @@ import subprocess
 import threading
 
 import pytest
-from harness import close, is_sanitized
+from harness import close, is_sanitized, read_text
 from lib import MODES, can_map, in_python, pair, seeds  # pylint: disable=unused-import
 from procs import Child, wait_for
 from sysc import raises_errno
@@ -18,6 +18,20 @@ if not is_sanitized():
     import flowfs
 
 ALICE, BOB = 61001, 61002
+
+
+class Waiting:
+    """What a call in another thread returns."""
+
+    def __init__(self, call):
+        self._returned = []
+        self._thread = threading.Thread(target=lambda: self._returned.append(call()))
+        self._thread.start()
+
+    def result(self):
+        self._thread.join(30)
+        assert self._returned, "the call has not returned, or failed"
+        return self._returned[0]
 
 
 def file_pair(name, flags=0):
@@ -143,6 +157,67 @@ def test_it_falls_back_where_nothing_can_be_mapped(fresh_daemon):
         return answer.recv(timeout=5), flow.is_mapped, answer.is_mapped
     assert Child(talk, uid=ALICE).result() == (b"through the file", False, False)
     server.stop()
+
+
+# --- when the daemon has gone --------------------------------------------------------------------
+
+@pytest.fixture
+def mapping_daemon(fresh_daemon):
+    server = fresh_daemon().start()
+    if "passthrough yes" not in read_text(server.path("version")):
+        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    return server
+
+
+def make_name(server):
+    made = server.name("n")
+    os.mkdir(made.path)
+    return made
+
+
+@in_python
+def test_a_mapped_flow_ends_without_the_daemon(mapping_daemon):
+    open_name = make_name(mapping_daemon)
+    (closed, listener), (half, answerer) = pair(open_name), pair(open_name)
+    mapping_daemon.kill()
+    closed.send(b"rest", timeout=5)
+    waiting = Waiting(lambda: [listener.recv(20), listener.recv(20)])
+    closed.close()
+    assert waiting.result() == [b"rest", b""]
+    with raises_errno(errno.EPIPE):
+        listener.send(b"nobody", timeout=5)
+    half.send(b"question", timeout=5)
+    half.shutdown(flowfs.SHUT_WR)
+    assert (answerer.recv(5), answerer.recv(5)) == (b"question", b"")
+    answerer.send(b"answer", timeout=5)
+    assert half.recv(5) == b"answer"
+    with raises_errno(errno.EPIPE):
+        half.send(b"more", timeout=0)
+    for end in (listener, half, answerer):
+        end.close()
+
+
+@in_python
+def test_an_old_handle_does_not_reach_a_flow_of_the_next_daemon(mapping_daemon):
+    open_name = make_name(mapping_daemon)
+    old = [*pair(open_name), flowfs.accept(open_name.name, mapping_daemon.mount, timeout=0)]
+    mapping_daemon.kill()
+    mapping_daemon.start()
+    new = pair(make_name(mapping_daemon))
+    new += pair(open_name)
+    assert {end.id for end in old} & {end.id for end in new}, "the numbers begin anew"
+    for call in (lambda: old[0].state, lambda: old[0].peer, lambda: old[1].shutdown(flowfs.SHUT_RD),
+                 lambda: old[2].recv(timeout=0)):
+        with raises_errno(errno.ENOTCONN, errno.ECONNABORTED):
+            call()
+    for end in old:
+        end.close()
+    for client, server in (new[:2], new[2:]):
+        client.send(b"undisturbed", timeout=5)
+        assert server.recv(5) == b"undisturbed"
+        client.close()
+        server.close()
+    mapping_daemon.stop()
 
 
 # --- processes ----------------------------------------------------------------------------------
