@@ -125,10 +125,10 @@ SendOutcome Bus::store(PortId from, std::span<const std::byte> message,
         }
       }
     }
-    shrink_to_depth();
-    log_.trim(limits_.history);
-    give_up_shared();
   }
+  shrink_to_depth();
+  log_.trim(limits_.history);
+  give_up_shared();
   Port* sender = find(from);
   for (PortCounts* counts : {sender != nullptr ? &sender->counts : nullptr, &totals_}) {
     if (counts != nullptr) {
