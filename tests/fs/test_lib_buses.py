@@ -27,19 +27,11 @@ def message_of(number, length):
     return (bytes((number + at * 7) % 256 for at in range(251)) * (length // 251 + 1))[:length]
 
 
-@pytest.fixture
-def maps_members(can_map, bus):
-    with flowfs.join(bus.name, bus.daemon.mount) as probe:
-        if not probe.is_mapped:
-            pytest.skip("this daemon maps no members of buses")
-    bus.wait_members(0)
-
-
 @pytest.fixture(params=["file", "mapped"])
 def join(request, bus):
     """Makes members of the bus in one mode, and closes them."""
     if request.param == "mapped":
-        request.getfixturevalue("maps_members")
+        request.getfixturevalue("can_map")
     mode = 1 if request.param == "file" else 0
     made = []
 
@@ -299,7 +291,7 @@ def test_a_flow_skips_nothing(name):
 FRAME = 4 << 20
 
 
-def test_frames_of_four_megabytes_reach_eight_readers_in_place(bus, maps_members):
+def test_frames_of_four_megabytes_reach_eight_readers_in_place(bus, can_map):
     bus.set("depth", 4 * FRAME)
     bus.set("mtu", FRAME)
     mount = bus.daemon.mount

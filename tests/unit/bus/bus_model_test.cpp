@@ -217,10 +217,10 @@ class Play {
     if (skipped > 0) {
       player->consumed = 0;
       player->overtaken = false;
+      trim();
     }
     player->counts.dropped += skipped;
     dropped_ += skipped;
-    trim();
     ASSERT_EQ(bus_.skip(player->id, now_), skipped);
   }
 
