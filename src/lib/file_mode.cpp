@@ -92,6 +92,9 @@ Status FileSender::put(std::span<const std::byte> message, const Wait& wait) con
   if (message.empty()) {
     return fail(EINVAL, "an empty message");
   }
+  if (message.size() > kLongestBuffer) {
+    return fail(EMSGSIZE, "longer than any mtu");
+  }
   while (true) {
     if (::write(fd_, message.data(), message.size()) >= 0) {
       return {};
@@ -195,9 +198,11 @@ Result<bool> FileSender::send_block(PooledMessage& message, const Wait& wait) {
 // --- receiving ---
 
 Result<std::size_t> FileReceiver::receive(std::span<std::byte> into, const Wait& wait) const {
+  // "As long as you like" is not EFAULT, as it would be where that leaves the address space.
+  const std::size_t room = std::min(into.size(), kLongestBuffer);
   while (true) {
     // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): O_NONBLOCK
-    const ssize_t got = ::read(fd_, into.data(), into.size());
+    const ssize_t got = ::read(fd_, into.data(), room);
     if (got >= 0) {
       return static_cast<std::size_t>(got);
     }

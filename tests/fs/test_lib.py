@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The calls of libflowfs, with each end in either mode."""
 
+import ctypes
 import errno
 import os
 import select
@@ -45,6 +46,17 @@ def test_lengths_that_cannot_be_sent(flow):
         flow[0].send(bytes(917505))
     with raises_errno(errno.EINVAL):
         flow[0].recv_into(bytearray(0), timeout=0)
+
+
+def test_a_length_beyond_all_memory_is_as_long_as_you_like(flow):
+    client, server = flow
+    buffer, call = bytearray(100), flowfs._library  # pylint: disable=protected-access
+    place = (ctypes.c_char * len(buffer)).from_buffer(buffer)
+    client.send(b"short", timeout=5)
+    assert call.flowfs_recv(server.handle(), place, 2**64 - 1, 5_000_000) == 5
+    assert buffer[:5] == b"short"
+    assert call.flowfs_send(client.handle(), place, 2**64 - 1, 0) == -1
+    assert ctypes.get_errno() == errno.EMSGSIZE
 
 
 def test_timeouts_end_waits(flow):
