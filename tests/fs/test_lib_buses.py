@@ -215,6 +215,37 @@ def test_several_are_borrowed_at_once(join):
         borrowed[place].release()
 
 
+def test_what_was_overtaken_while_it_was_borrowed_is_not_believed(bus, can_map):
+    bus.set("depth", 10_000)
+    mount = bus.daemon.mount
+    with flowfs.join(bus.name, mount) as sender, flowfs.join(bus.name, mount) as receiver:
+        for text in (b"lost", b"kept"):
+            sender.send(text, timeout=5)
+        lost, kept = receiver.borrow(timeout=5), receiver.borrow(timeout=5)
+        kept.forward(receiver, timeout=5)
+        assert sender.recv(5) == b"kept"
+        for _ in range(20):
+            sender.send(bytes(1000), timeout=5)
+        wait_for(lambda: bus.stats()["sent"] == 23, "the bus to have taken them all")
+        with raises_errno(errno.ESTALE):
+            lost.forward(receiver, timeout=5)
+        with raises_errno(errno.ESTALE):
+            lost.release()
+        lost.release()  # it is over
+        with raises_errno(errno.EAGAIN):
+            sender.recv(timeout=0)
+
+
+def test_members_stay_when_the_bus_is_renamed(bus, join):
+    sender, receiver = join(), join()
+    os.rename(bus.path, bus.path + "-renamed")
+    sender.send(b"still here", timeout=5)
+    assert receiver.recv(5) == b"still here"
+    with flowfs.join(bus.name + "-renamed", bus.daemon.mount) as late:
+        sender.send(b"for both", timeout=5)
+        assert late.recv(5) == receiver.recv(5) == b"for both"
+
+
 def test_messages_are_forwarded_between_a_bus_and_a_flow(name, join):
     sender, receiver = join(), join()
     client, server = pair(name)
