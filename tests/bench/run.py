@@ -13,7 +13,8 @@ import sys
 import harness
 import page
 
-PROGRAMS = ["file_mode", "mapped_mode", "flow_setup", "idle_flows", "pool_alloc", "seal_speed"]
+PROGRAMS = ["file_mode", "mapped_mode", "flow_setup", "idle_flows", "pool_alloc", "seal_speed",
+            "encrypted_flow"]
 
 
 def measure(program, numbers, log):

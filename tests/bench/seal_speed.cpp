@@ -3,18 +3,16 @@
 // opens, in place. Beside it the same cipher of the same OpenSSL in a bare loop, as `openssl speed`
 // runs it: an initialisation vector, the message, the end. Prints a JSON list of results. MOUNT is
 // there because all benchmarks are started alike.
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "auth/record.hpp"
+#include "bare_cipher.hpp"
 #include "measure.hpp"
 
 namespace {
@@ -95,31 +93,6 @@ class Flow {
   std::vector<Bytes> records_;
 };
 
-// The cipher alone.
-double bare(const char* cipher, std::size_t bytes, std::size_t messages) {
-  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(
-      EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free);
-  const std::vector<unsigned char> key(32);
-  std::vector<unsigned char> message(bytes);
-  std::vector<unsigned char> nonce(12);
-  if (EVP_EncryptInit_ex(context.get(), EVP_get_cipherbyname(cipher), nullptr, key.data(),
-                         nonce.data()) != 1) {
-    die(cipher);
-  }
-  const auto start = Clock::now();
-  for (std::size_t i = 0; i < messages; ++i) {
-    int done = 0;
-    ++nonce[i % nonce.size()];
-    if (EVP_EncryptInit_ex(context.get(), nullptr, nullptr, nullptr, nonce.data()) != 1 ||
-        EVP_EncryptUpdate(context.get(), message.data(), &done, message.data(),
-                          static_cast<int>(bytes)) != 1 ||
-        EVP_EncryptFinal_ex(context.get(), message.data(), &done) != 1) {
-      die(cipher);
-    }
-  }
-  return static_cast<double>(messages * bytes) / seconds_since(start);
-}
-
 struct Case {
   Cipher cipher;
   const char* openssl;
@@ -155,7 +128,8 @@ int main(int argc, char** argv) {
       const std::size_t messages =
           std::max(total / (one.bytes + kPerMessage) / kBatch, std::size_t{1}) * kBatch;
       Flow(choice, one.bytes).run(messages / kBatch, figures[i].sealing, figures[i].opening);
-      figures[i].bare.values.push_back(bare(one.openssl, one.bytes, messages));
+      figures[i].bare.values.push_back(
+          flowfs::bench::bare_cipher(one.openssl, one.bytes, messages));
     }
   }
 

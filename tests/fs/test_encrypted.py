@@ -328,3 +328,19 @@ def test_the_key_is_not_in_what_the_daemon_logs_or_counts(daemon, can_map, seale
     secret = read_key(daemon, client)[32:64]
     assert secret.hex() not in daemon.log() + read_text(daemon.path("metrics"))
     end.close()
+
+
+@in_python
+def test_memory_that_is_handed_out_is_sealed_as_well(fresh_daemon):
+    server = fresh_daemon("[daemon]\npassthrough = false\n").start()
+    name = Name(server, "log")
+    os.mkdir(name.path)
+    write_text(name.file("security", "encrypt"), "require")
+    client, serving = pair(name)
+    assert client.is_mapped and serving.is_mapped
+    client.send(PLAIN, timeout=5)
+    assert serving.recv(timeout=5) == PLAIN
+    assert read_values(server.path("flows", str(client.id), "peer"))["cipher"] == "aes-256-gcm"
+    client.close()
+    serving.close()
+    server.stop()
