@@ -257,10 +257,10 @@ def test_messages_are_forwarded_between_a_bus_and_a_flow(name, join):
     server.close()
 
 
-def test_a_lossless_sender_waits_for_room(bus, join):
+def fill(bus, sender, receiver):
+    """Sends to a lossless bus as long as there is room: how many messages."""
     bus.set("delivery", "lossless")
     bus.set("depth", 20 * (1000 + RECORD))
-    sender, receiver = join(), join()
     for _ in range(20):
         sender.send(bytes(1000), timeout=5)
     wait_for(lambda: counts(bus, receiver)["lag"] == 20, "the bus to be full")
@@ -269,6 +269,12 @@ def test_a_lossless_sender_waits_for_room(bus, join):
         while True:
             sender.send(bytes(1000), timeout=0)
             sent += 1
+    return sent
+
+
+def test_a_lossless_sender_waits_for_room(bus, join):
+    sender, receiver = join(), join()
+    sent = fill(bus, sender, receiver)
     with raises_errno(errno.ETIMEDOUT):
         sender.send(bytes(1000), timeout=0.05)
     waiting = Thread(lambda: sender.send(b"room", timeout=20))
@@ -383,6 +389,24 @@ def test_poll_says_what_the_calls_would_do(join):
         assert poller.poll(5000) == [(receiver.fileno(), select.POLLIN)]
         sending.join()
         assert receiver.recv(timeout=0) == b"%d" % number
+
+
+def test_poll_and_sets_hear_of_room(bus, join):
+    sender, receiver = join(), join()
+    assert sender.fileno() >= 0
+    sent = fill(bus, sender, receiver)
+    poller = select.poll()
+    poller.register(sender, select.POLLOUT)
+    with flowfs.Set() as waiting:
+        waiting.add(sender, OUT)
+        assert poller.poll(0) == []
+        with raises_errno(errno.EAGAIN):
+            waiting.wait(timeout=0)
+        for _ in range(sent):
+            receiver.recv(5)
+        assert poller.poll(10_000) == [(sender.fileno(), select.POLLOUT)]
+        assert waiting.wait(timeout=10) == [(sender, OUT)]
+        waiting.remove(sender)
 
 
 def test_a_set_of_flows_and_buses(name, join):
