@@ -168,7 +168,7 @@ Result<Issued> issue(std::string_view authority, std::string_view authority_key,
     plain = plain && is_plain(host);
   }
   if (!plain) {
-    return fail(EINVAL, "name");
+    return fail(EINVAL, "a name or a host has characters that none may have");
   }
   const ErrorMark mark;
   const Result<Authority> signer = read_authority(authority, authority_key);

@@ -76,24 +76,28 @@ std::string authority_file(const std::string& folder, const char* file) {
   return folder + "/authority/" + file;
 }
 
+Result<Authority> failed_authority(const std::string& path, const Failure& failure) {
+  complain(fmt::format("{}: {}{}", path, failure.message(),
+                       failure.error == ENOENT ? "; `flowctl cert init` makes one" : ""));
+  return std::unexpected(failure);
+}
+
+// Has said what is wrong where it fails.
 Result<Authority> read_authority(const std::string& folder) {
   const auto opened = auth::GuardedFolder::open(folder + "/authority");
   if (!opened) {
-    return std::unexpected(opened.error());
+    return failed_authority(folder + "/authority", opened.error());
   }
   using Guard = auth::GuardedFolder::Guard;
-  auto certificate = opened->read("crt.pem", Guard::open, auth::kLongestPem);
+  const auto certificate = opened->read("crt.pem", Guard::open, auth::kLongestPem);
+  if (!certificate) {
+    return failed_authority(authority_file(folder, "crt.pem"), certificate.error());
+  }
   auto key = opened->read("key.pem", Guard::secret, auth::kLongestPem);
-  if (!certificate || !key) {
-    return std::unexpected(certificate ? key.error() : certificate.error());
+  if (!key) {
+    return failed_authority(authority_file(folder, "key.pem"), key.error());
   }
   return Authority{.certificate = std::string(auth::text_of(*certificate)), .key = std::move(*key)};
-}
-
-int failed_authority(const std::string& folder, const Failure& failure) {
-  complain(fmt::format("{}/authority: {}{}", folder, failure.message(),
-                       failure.error == ENOENT ? "; `flowctl cert init` makes one" : ""));
-  return kFailed;
 }
 
 int init(const Common& common, const CertOptions& options, const std::string& folder) {
@@ -117,7 +121,7 @@ int make_certificate(const Common& common, const CertOptions& options, auth::Sid
   }
   const Result<Authority> authority = read_authority(options.folder);
   if (!authority) {
-    return failed_authority(options.folder, authority.error());
+    return kFailed;
   }
   const auth::Request request{
       .name = options.word,
@@ -168,7 +172,7 @@ int revoke(const Common& common, const CertOptions& options) {
   }
   const Result<Authority> authority = read_authority(options.folder);
   if (!authority) {
-    return failed_authority(options.folder, authority.error());
+    return kFailed;
   }
   const std::string path = options.folder + '/' + options.word + "/crt.pem";
   const Result<std::string> certificate = read_file(path, auth::kLongestPem);

@@ -336,4 +336,16 @@ def test_a_wrong_command_line_is_a_usage_error(security, arguments):
 def test_a_host_that_would_say_more_is_refused(security):
     code, _, err = security.run("server", "log", "--host", "a,DNS:b")
     assert code == 1
-    assert "EINVAL" in err
+    assert "a name or a host has characters that none may have" in err
+
+
+@pytest.mark.parametrize("file, fault, why", [
+    ("key.pem", lambda path: os.chmod(path, 0o644), "others may read or write it: chmod 0600"),
+    ("key.pem", os.unlink, "`flowctl cert init` makes one"),
+    ("crt.pem", lambda path: os.chmod(path, 0o666), "others may write to it")])
+def test_an_authority_that_cannot_be_used_signs_nothing(security, file, fault, why):
+    fault(security.file("authority", file))
+    code, out, err = security.run("server", "log")
+    assert (code, out) == (1, "")
+    assert f"{security.file('authority', file)}: " in err and why in err
+    assert not os.path.exists(security.file("server"))
