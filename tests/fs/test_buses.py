@@ -14,7 +14,7 @@ from sysc import raises_errno, rename2
 
 ALICE, BOB = 61001, 61002
 NOREPLACE, EXCHANGE = 1, 2
-FILES = ["bus", "delivery", "depth", "events", "evict", "grab", "history", "macs", "members", "mtu",
+FILES = ["bus", "delivery", "depth", "events", "evict", "grab", "history", "log", "macs", "members", "mtu",
          "pcap", "policy", "port", "ports", "stats", "tap", "writers"]
 DEFAULTS = {"policy": "broadcast", "delivery": "lossy", "mtu": "917504", "depth": "1048576",
             "history": "0", "writers": "max", "ports": "256", "evict": "max"}

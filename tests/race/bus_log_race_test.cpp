@@ -48,7 +48,7 @@ class Reader {
 
   // Until the log says that it is over (`stop`) and is empty. False: something was wrong.
   bool run(const std::atomic<bool>& stop) {
-    std::array<std::byte, kLongest> buffer;
+    std::array<std::byte, kLongest> buffer{};
     LogReader::Record record;
     while (true) {
       const bool over = stop.load();  // seq_cst: before the look
