@@ -186,7 +186,7 @@ bool settle_serve(Arguments& arguments) {
   }
   const bool octal = arguments.mode.find_first_not_of("01234567") == std::string::npos;
   if (!octal || arguments.mode.size() > 4) {
-    complain(fmt::format("`{}` is not an octal mode such as 0722", arguments.mode));
+    complain(fmt::format("`{}` is not an octal mode such as 0733", arguments.mode));
     return false;
   }
   arguments.serve.mode = static_cast<std::uint32_t>(std::stoul(arguments.mode, nullptr, 8));

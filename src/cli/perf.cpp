@@ -252,8 +252,8 @@ void Perf::settle(const KeyValues& own_before, const KeyValues& own, const KeyVa
     const std::uint64_t before = own_before.number("drops").value_or(0);
     result_.lost += std::max(own.number("drops").value_or(before), before) - before;
   }
-  result_.copies_sent = copies_per_message(own_before, own);
-  result_.copies_received = copies_per_message(peer_before, peer);
+  result_.copies_sent = copies_per_message(own_before, own, result_.sent);
+  result_.copies_received = copies_per_message(peer_before, peer, result_.received);
 }
 
 // The server that this needs, as it is started.

@@ -59,18 +59,14 @@ nlohmann::ordered_json or_null(const std::optional<double>& value) {
 
 }  // namespace
 
-std::optional<double> copies_per_message(const KeyValues& before, const KeyValues& after) {
-  const auto moved = [&](std::string_view key) -> std::optional<std::uint64_t> {
-    const auto from = before.number(key);
-    const auto to = after.number(key);
-    return from && to && *to >= *from ? std::optional(*to - *from) : std::nullopt;
-  };
-  const auto messages = moved("messages_sent");
-  const auto copies = moved("copies_sent");
-  if (!messages || !copies || *messages == 0) {
+std::optional<double> copies_per_message(const KeyValues& before, const KeyValues& after,
+                                         std::uint64_t messages) {
+  const auto from = before.number("copies_sent");
+  const auto to = after.number("copies_sent");
+  if (!from || !to || *to < *from || messages == 0) {
     return std::nullopt;
   }
-  return static_cast<double>(*copies) / static_cast<double>(*messages);
+  return static_cast<double>(*to - *from) / static_cast<double>(messages);
 }
 
 std::string readable(const PerfResult& result) {

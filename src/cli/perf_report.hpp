@@ -45,8 +45,11 @@ struct PerfResult {
   [[nodiscard]] bool good() const { return lost == 0 && disordered == 0 && altered == 0; }
 };
 
-// Copies a message from a `stats` file read twice; nullopt where no message was counted between.
-std::optional<double> copies_per_message(const KeyValues& before, const KeyValues& after);
+// Copies a message of the sender whose `stats` file was read before and after so many of its
+// messages; nullopt where there were none, or it could not be read. The messages are what this
+// program counted: the daemon does not see those of mapped ends.
+std::optional<double> copies_per_message(const KeyValues& before, const KeyValues& after,
+                                         std::uint64_t messages);
 
 std::string readable(const PerfResult& result);
 nlohmann::ordered_json as_json(const PerfResult& result);

@@ -130,10 +130,11 @@ def test_time_ends_it(can_map, daemon, name, serve):
     assert result["received"] == result["sent"] > 0
 
 
-def test_copies_are_those_of_stats(can_map, daemon, name, serve):
-    serve()
-    _, result, _ = perf(daemon, name.name, "-c", "50", "--file")
-    assert (result["copies_sent"], result["copies_received"]) == (1, 1)
+@pytest.mark.parametrize("server, client, copies", [((), ("--file",), 1), (("--mapped",), (), 2)])
+def test_copies_are_those_of_stats(can_map, daemon, name, serve, server, client, copies):
+    serve(*server)
+    _, result, _ = perf(daemon, name.name, "-c", "50", *client)
+    assert (result["copies_sent"], result["copies_received"]) == (copies, copies)
 
 
 def test_text_says_the_same(can_map, daemon, name, serve):

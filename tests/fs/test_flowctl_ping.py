@@ -11,7 +11,7 @@ import subprocess
 import pytest
 from flowctl_runs import Run, ping, run, serve, summary  # pylint: disable=unused-import
 from harness import binary, set_nonblock, track
-from procs import Child, sh, wait_blocked, wait_for
+from procs import Child, as_user, sh, wait_blocked, wait_for
 
 
 def test_three_round_trips_look_like_ping(daemon, name, serve):
@@ -173,6 +173,18 @@ def test_serve_makes_a_missing_name_and_removes_it(daemon, run):
     assert code == 0, err
     assert out.startswith("0 flows, 0 messages, 0 bytes")
     assert not os.path.exists(path)
+
+
+def test_a_name_made_with_0733_is_everybodys_to_dial(daemon, run):
+    server = run("serve", "made", "--mode", "0733")
+    server.line()
+
+    def exchange():
+        fd = os.open(daemon.path("names", "made", "dial"), os.O_RDWR)
+        os.write(fd, b"from a stranger")
+        return os.read(fd, 100)
+    assert as_user(61001, exchange) == b"from a stranger"
+    assert server.end(signal.SIGINT)[0] == 0
 
 
 def test_serve_leaves_a_name_that_was_there(name, serve):

@@ -111,17 +111,16 @@ TEST(PerfReport, divides_nothing_by_no_time) {
 }
 
 TEST(CopiesPerMessage, is_what_was_added_between_two_readings) {
-  EXPECT_EQ(copies_per_message(stats("messages_sent 10\ncopies_sent 10\n"),
-                               stats("messages_sent 14\ncopies_sent 16\n")),
-            1.5);
+  EXPECT_EQ(copies_per_message(stats("copies_sent 10\n"), stats("copies_sent 16\n"), 4), 1.5);
+  EXPECT_EQ(copies_per_message(stats("copies_sent 10\n"), stats("copies_sent 10\n"), 4), 0.0);
 }
 
 TEST(CopiesPerMessage, is_unknown_where_nothing_was_counted) {
-  const KeyValues before = stats("messages_sent 10\ncopies_sent 10\n");
-  EXPECT_EQ(copies_per_message(before, before), std::nullopt);
-  EXPECT_EQ(copies_per_message(before, stats("")), std::nullopt);
-  EXPECT_EQ(copies_per_message(stats(""), before), std::nullopt);
-  EXPECT_EQ(copies_per_message(before, stats("messages_sent 0\ncopies_sent 0\n")), std::nullopt);
+  const KeyValues before = stats("copies_sent 10\n");
+  EXPECT_EQ(copies_per_message(before, before, 0), std::nullopt);
+  EXPECT_EQ(copies_per_message(before, stats(""), 4), std::nullopt);
+  EXPECT_EQ(copies_per_message(stats(""), before, 4), std::nullopt);
+  EXPECT_EQ(copies_per_message(before, stats("copies_sent 0\n"), 4), std::nullopt);
 }
 
 TEST(Progress, is_the_rate_of_the_last_second) {
