@@ -55,7 +55,7 @@ class MappedMember : public ::testing::Test {
     receiver_.emplace(attachment_, SpinBudget(SpinPolicy::never, false));
     sender_.emplace(attachment_, SpinBudget(SpinPolicy::never, false));
   }
-  ~MappedMember() override {
+  void TearDown() override {
     slot().flow = 0;  // nothing is waited for
     sender_.reset();
     std::filesystem::remove_all(folder_);
@@ -274,8 +274,10 @@ TEST_F(MappedMember, believes_no_log_that_lies) {
 
 TEST_F(MappedMember, sends_through_its_lane_and_waits_for_room_there) {
   ASSERT_TRUE(send("one"));
-  const iovec pieces[] = {{.iov_base = const_cast<char*>("t"), .iov_len = 1},
-                          {.iov_base = const_cast<char*>("wo"), .iov_len = 2}};
+  std::string first = "t";
+  std::string rest = "wo";
+  const iovec pieces[] = {{.iov_base = first.data(), .iov_len = first.size()},
+                          {.iov_base = rest.data(), .iov_len = rest.size()}};
   ASSERT_TRUE(sender_->send(Pieces(pieces), kNow));
   EXPECT_EQ(take(), "one");
   EXPECT_EQ(take(), "two");
