@@ -101,6 +101,19 @@ def test_bad_frames_are_dropped_and_counted(switch):
     assert switch.stats()["runt"] == 2
 
 
+def test_metrics_tell_why_nobody_got_a_frame_and_what_a_switch_knows(daemon, switch):
+    one, two = ports(switch, 2)
+    for data in (b"short", frame(BROADCAST, BROADCAST), frame(BROADCAST, station(1)), frame(station(1), station(2))):
+        os.write(one, data)
+    os.write(two, frame(BROADCAST, station(1)))
+    metrics, name = daemon.metrics(), ("bus", switch.name)
+    undelivered = {reason: metrics["flowfs_bus_undelivered_frames_total", frozenset({name, ("reason", reason)})]
+                   for reason in ("runt", "bad-source", "same-port", "oversize")}
+    assert undelivered == {"runt": 1, "bad-source": 1, "same-port": 1, "oversize": 0}
+    assert metrics["flowfs_bus_stations", frozenset({name})] == 2
+    assert metrics["flowfs_bus_station_moves_total", frozenset({name})] == 1
+
+
 def test_vlans_of_ports(switch):
     access, trunk, other = ports(switch, 3)
     for port, vlan in ((1, "access 10"), (2, "trunk 10,20"), (3, "access 20")):
