@@ -65,7 +65,7 @@ void VdePort::listen() {
 }
 
 void VdePort::on_readable() {
-  for (unsigned i = 0; i < kBatch && waiting_.empty() && live_ != nullptr; ++i) {
+  for (unsigned i = 0; i < kBatch && waiting_.empty() && socket_; ++i) {
     const ssize_t got = ::recv(socket_.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (got < 0) {
       if (!means_later(errno)) {
@@ -113,7 +113,7 @@ void VdePort::on_message() {
 
 void VdePort::give_frames() {
   bus::Bus& data = live_->data;
-  for (;;) {
+  while (socket_) {
     const bus::Bus::Front front = data.front(port_);
     if (front.outcome == bus::ReadOutcome::empty) {
       return;
@@ -125,18 +125,20 @@ void VdePort::give_frames() {
         0) {
       data.consume(port_, front.rest.size(), Clock::now());
     } else if (means_later(errno)) {
-      writable_ = loop_.watch(socket_.get(), POLLOUT, [this](short) {
-        writable_.reset();
-        LiveBus& live = *live_;
-        give_frames();
-        buses_.settle(live);
-      });
+      writable_ = loop_.watch(socket_.get(), POLLOUT, [this](short) { on_writable(); });
       return;
     } else {
       end();
       return;
     }
   }
+}
+
+void VdePort::on_writable() {
+  writable_.reset();
+  LiveBus& live = *live_;
+  give_frames();
+  buses_.settle(live);
 }
 
 void VdePort::on_cut_off() {
@@ -147,6 +149,9 @@ void VdePort::on_cut_off() {
 
 // Of a socket that fails nothing more is asked: once its peer has gone it could take another.
 void VdePort::end() {
+  if (!socket_) {
+    return;
+  }
   readable_.reset();
   writable_.reset();
   socket_.reset();

@@ -41,6 +41,7 @@ class VdePort final : private bus::Member {
 
   void listen();
   void on_readable();
+  void on_writable();
   bool take_frame(std::span<const std::byte> frame);
   void give_frames();
   void end();
