@@ -318,7 +318,7 @@ TEST(EncryptedRekeying, loses_nothing_between_files_nor_to_a_program) {
   while (received < sent) {
     check(its.open(server->receive()));
   }
-  EXPECT_EQ(its.opener.epoch(), (sent - 1) / kRecords);
+  EXPECT_EQ(its.opener.epoch(), static_cast<std::uint64_t>(sent - 1) / kRecords);
   EXPECT_EQ(channel.stats(kClient).drops, 0U);
 }
 
