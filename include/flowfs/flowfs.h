@@ -220,7 +220,7 @@ FLOWFS_API uint64_t flowfs_id(const flowfs_handle* handle);
 /* 1: through shared memory; 0: through read and write, or not up yet. */
 FLOWFS_API int flowfs_is_mapped(const flowfs_handle* handle);
 
-/* FLOWFS_STATE_* of wire.h. ENOENT: the end has gone. A member of a bus is ALLOCATED, or
+/* FLOWFS_STATE_* of wire.h. ENOTCONN: the daemon has gone. A member of a bus is ALLOCATED, or
  * DEALLOCATED once it has been cut off. */
 FLOWFS_API int flowfs_state(flowfs_handle* handle);
 

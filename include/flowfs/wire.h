@@ -277,8 +277,8 @@ FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_status_header) == sizeof(struct flowfs
  * ----------------------------------------------------------------------------
  *
  * buses/BUS/log, read-only: header page | ring, as long as the rest of the file. Written by the
- * daemon; or by the only sender of a bus (FLOWFS_BUS_DIRECT), whose tx it is then. A position is the
- * number of bytes ever laid into the ring; its place is position % ring bytes.
+ * daemon; or by the only sender of a bus (FLOWFS_BUS_DIRECT), whose tx it is then. A position is
+ * the number of bytes ever laid into the ring; its place is position % ring bytes.
  */
 
 #define FLOWFS_LOG_HEADER_BYTES 4096u
@@ -434,9 +434,9 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, mtu_bytes) == 116);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, uid) == 120);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_attach, overhead_bytes) == 124);
 
-/* What flows/ID/key gives, once after each FLOWFS_IOC_ATTACH, to the end's own uid, in one read. How
- * records are made with it, and the numbers of algorithms, are in docs/oap.md. EPERM: the end is in
- * file mode, or another uid's. ENOKEY: the key was taken, or the flow is not encrypted. */
+/* What flows/ID/key gives, once after each FLOWFS_IOC_ATTACH, to the end's own uid, in one read.
+ * How records are made with it, and the numbers of algorithms, are in docs/oap.md. EPERM: the end
+ * is in file mode, or another uid's. ENOKEY: the key was taken, or the flow is not encrypted. */
 struct flowfs_key {
   uint32_t version; /* FLOWFS_LAYOUT_VERSION */
   uint8_t cipher;
@@ -471,6 +471,9 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_key, receiving) == 64);
 /* On an open `bus`: all that it has to read but the newest message is dropped for this member. How
  * many messages. ECONNABORTED: it is no member any more. */
 #define FLOWFS_IOC_SKIP _IOR(FLOWFS_IOC_MAGIC, 8, uint64_t)
+/* On a message file of a flow: FLOWFS_STATE_* of its end, FLOWFS_STATE_DEALLOCATED when it has
+ * gone; what the end's `state` says in words. */
+#define FLOWFS_IOC_STATE _IOR(FLOWFS_IOC_MAGIC, 9, uint32_t)
 /* On tx opened O_RDWR: this end is in mapped mode until that tx is closed. EBUSY: it already is.
  * EAGAIN: messages written before still wait for room in the lane, or the peer has not yet taken up
  * the segment; try again when the message file polls writable. Or a message that came in a block
@@ -515,8 +518,8 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, flags) == 124);
 /* tx is the log of the bus: the member writes there itself. */
 #define FLOWFS_BUS_DIRECT UINT32_C(4)
 
-/* On buses/BUS/port/N/tx opened O_RDWR: the member is in mapped mode until that tx is closed. EBUSY:
- * it already is. EOPNOTSUPP: an Ethernet bus. EDQUOT, ENOMEM: the log is not to be had. */
+/* On buses/BUS/port/N/tx opened O_RDWR: the member is in mapped mode until that tx is closed.
+ * EBUSY: it already is. EOPNOTSUPP: an Ethernet bus. EDQUOT, ENOMEM: the log is not to be had. */
 #define FLOWFS_IOC_BUS _IOR(FLOWFS_IOC_MAGIC, 7, struct flowfs_bus_attach)
 
 /* The geometry of a pool, and a number to hold its blocks by. */

@@ -24,7 +24,7 @@ registry::Rights rights_of(int flags) {
   return {.receive = access != O_WRONLY, .send = access != O_RDONLY};
 }
 
-std::uint32_t wire_state(registry::FlowState state) {
+std::uint32_t to_wire(registry::FlowState state) {
   switch (state) {
     case registry::FlowState::alloc_pending:
       return FLOWFS_STATE_ALLOC_PENDING;
@@ -308,10 +308,15 @@ void Ends::release(registry::FlowId id) {
   }
 }
 
+std::uint32_t Ends::state_of(registry::FlowId id) const {
+  const registry::End* end = registry_.find_end(id);
+  return end != nullptr ? to_wire(end->state) : FLOWFS_STATE_DEALLOCATED;
+}
+
 void Ends::show_states(Flow& flow) {
   for (const flow::Side side : {flow::Side::client, flow::Side::server}) {
     if (const registry::End* end = registry_.find_end(flow.ends[index(side)]); end != nullptr) {
-      flow.channel.set_state(side, wire_state(end->state));
+      flow.channel.set_state(side, to_wire(end->state));
     }
   }
 }

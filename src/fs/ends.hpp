@@ -140,6 +140,8 @@ class Ends {
   // For MappedEnds: the end's file side is out of use, or in use again.
   void on_attached(End& end);
   void on_detached(End& end);
+  // FLOWFS_STATE_* of an end; deallocated where there is none.
+  [[nodiscard]] std::uint32_t state_of(registry::FlowId id) const;
   // Writes both ends' states where a program may have mapped them.
   void show_states(Flow& flow);
 

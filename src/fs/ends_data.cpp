@@ -57,6 +57,11 @@ unsigned MessageFile::ready() { return ends_.ready(*this); }
 
 void MessageFile::ioctl(Request request, unsigned command, std::span<const std::byte> in,
                         std::size_t out_size) {
+  if (command == FLOWFS_IOC_STATE && out_size >= sizeof(std::uint32_t)) {
+    const std::uint32_t state = ends_.state_of(end_);
+    fuse_reply_ioctl(request.raw, 0, &state, sizeof state);
+    return;
+  }
   rules_.ioctl(replies_, request, command, in, out_size, static_cast<std::uint64_t>(end_));
 }
 

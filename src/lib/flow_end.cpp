@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <thread>
 #include <utility>
 
@@ -45,10 +44,10 @@ Result<std::unique_ptr<End>> FlowEnd::open(Role role, const std::string& mount,
 Status FlowEnd::come_up(const Wait& wait) {
   while (true) {
     const auto now = state();
-    if (!now && now.error().error != ENOENT) {
+    if (!now) {
       return std::unexpected(now.error());
     }
-    if (!now || *now == FLOWFS_STATE_DEALLOCATED) {
+    if (*now == FLOWFS_STATE_DEALLOCATED) {
       // Why it will never be up; nothing can be lost by reading where nothing can have come.
       std::byte byte{};
       // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): O_NONBLOCK
@@ -159,22 +158,14 @@ Status FlowEnd::shut_down(bool receiving, bool sending) {
 }
 
 Result<std::uint32_t> FlowEnd::state() const {
-  static constexpr std::array<std::string_view, 6> kNames = {
-      "none",      "alloc-pending",   "accept-pending",
-      "allocated", "dealloc-pending", "deallocated"};  // by FLOWFS_STATE_*
   if (const Status ours = is_ours(); !ours) {
     return std::unexpected(ours.error());
   }
-  auto text = read("state");
-  if (!text) {
-    return std::unexpected(text.error());
+  std::uint32_t now = 0;
+  if (::ioctl(message(), FLOWFS_IOC_STATE, &now) != 0) {
+    return fail_errno("state");
   }
-  const std::string_view word(text->data(), std::min(text->find('\n'), text->size()));
-  const auto* found = std::ranges::find(kNames, word);
-  if (found == kNames.end()) {
-    return fail(EPROTO, "state");
-  }
-  return static_cast<std::uint32_t>(found - kNames.begin());
+  return now;
 }
 
 Result<flowfs_peer> FlowEnd::peer() const {

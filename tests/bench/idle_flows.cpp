@@ -113,6 +113,8 @@ int main(int argc, char** argv) {
       make_pair(arguments, name, ends);
     }
     memory.ours.values.push_back((memory_bytes(pid) - before) / static_cast<double>(flows));
+    // What was put off at the set-up (closed files, rates) is over by then: at rest is what counts.
+    std::this_thread::sleep_for(2 * rest);
     const double sleeps = sleeps_of(pid);
     std::this_thread::sleep_for(rest);
     wake_ups.ours.values.push_back((sleeps_of(pid) - sleeps) /

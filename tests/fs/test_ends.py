@@ -5,7 +5,7 @@ import errno
 import os
 
 import wire
-from harness import close, set_nonblock
+from harness import close, read_text, set_nonblock, track
 from procs import Child, as_user, wait_for
 from sysc import outcome, raises_errno
 
@@ -39,6 +39,26 @@ def test_shutdown_read_breaks_the_peers_pipe(daemon, name):
     assert os.read(client, 9) == b""
     os.write(client, b"the other way")
     assert os.read(server, 100) == b"the other way"
+
+
+def test_the_state_as_a_number_is_that_of_the_word(daemon, name):
+    words = ["none", "alloc-pending", "accept-pending", "allocated", "dealloc-pending",
+             "deallocated"]
+
+    def state(fd):
+        word = read_text(daemon.path("flows", str(wire.flow_id(fd)), "state"))
+        assert words[wire.state_number(fd)] == word
+        return word
+    waiting = name.open_accept(NONBLOCK)
+    assert state(waiting) == "accept-pending"
+    client = name.open_dial(NONBLOCK)
+    wait_for(lambda: state(waiting) == "allocated", "the flow")
+    assert state(client) == "allocated"
+    data = track(os.open(daemon.path("flows", str(wire.flow_id(waiting)), "data"), os.O_RDONLY))
+    close(client)
+    wait_for(lambda: state(waiting) == "dealloc-pending", "the peer's end to show")
+    verb(daemon, waiting, b"close")
+    wait_for(lambda: words[wire.state_number(data)] == "deallocated", "the end to go")
 
 
 def test_shutdown_wakes_those_who_wait(daemon, name):

@@ -23,6 +23,13 @@ def flow_id(fd):
     return struct.unpack("=Q", buffer)[0]
 
 
+def state_number(fd):
+    """FLOWFS_STATE_* of the end that a message descriptor is."""
+    buffer = bytearray(4)
+    fcntl.ioctl(fd, numbers()["FLOWFS_IOC_STATE"], buffer)
+    return struct.unpack("=I", buffer)[0]
+
+
 def set_packet_mode(fd, on=True):
     fcntl.ioctl(fd, numbers()["FLOWFS_IOC_PACKET"], struct.pack("=I", on))
 

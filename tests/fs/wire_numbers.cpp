@@ -6,6 +6,7 @@
 
 int main() {
   std::printf("FLOWFS_IOC_ID %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_ID));
+  std::printf("FLOWFS_IOC_STATE %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_STATE));
   std::printf("FLOWFS_IOC_PACKET %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_PACKET));
   std::printf("FLOWFS_IOC_ATTACH %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_ATTACH));
   std::printf("FLOWFS_IOC_BUS %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_BUS));
