@@ -355,11 +355,11 @@ const std::array kKeys{
                  },
                  R"("broadcast", "switch" or "hub")"}},
     Key{Section::bus, "delivery",
-        TextRule{set_delivery,
-                 [](const Scope& scope) {
-                   return std::string(registry::to_string(scope.bus->settings.delivery));
-                 },
-                 R"("lossy" or "lossless")"}},
+        TextRule{
+            set_delivery,
+            [](const Scope&
+                   scope) { return std::string(registry::to_string(scope.bus->settings.delivery)); },
+            R"("lossy" or "lossless")"}},
     Key{Section::bus, "mtu",
         NumberRule{of_bus<&BusSettings::mtu_bytes>, 1, kMostMessage, false, 1,
                    "what its policy allows",

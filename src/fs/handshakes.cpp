@@ -59,7 +59,7 @@ struct Handshakes::State {
         }) {}
 
   Admission run(const std::string& name, const GivenSecurity& given, uid_t uid);
-  Admission shake_hands(auth::Party client, auth::Party server, uid_t uid);
+  Admission shake_hands(auth::Party client, const auth::Party& server, uid_t uid);
   // What is there and cannot be looked into may have a policy.
   [[nodiscard]] bool folder_is_there() const {
     struct stat status = {};
@@ -92,10 +92,10 @@ Admission Handshakes::State::run(const std::string& name, const GivenSecurity& g
                      .credential = security->client.credential.get(),
                      .trust = security->client.trust.get(),
                      .server_key = security->client.server_key.get()};
-  return shake_hands(std::move(client), std::move(server), uid);
+  return shake_hands(std::move(client), server, uid);
 }
 
-Admission Handshakes::State::shake_hands(auth::Party client, auth::Party server, uid_t uid) {
+Admission Handshakes::State::shake_hands(auth::Party client, const auth::Party& server, uid_t uid) {
   // Before either side does anything: the daemon pays for the client's too.
   if (!dials.admit(uid, Clock::now())) {
     return refused_by(auth::Refusal::too_many, "the server, of the client");

@@ -135,6 +135,9 @@ std::uint64_t MappedBuses::bytes(Node node) const {
   if (const auto bus = bus_of(node)) {
     return buses_.find(*bus)->log->bytes();
   }
+  if (const MappedMember* const member = find(node); member != nullptr && member->has_segment()) {
+    return member->segment_bytes();
+  }
   const registry::Port& port = *buses_.registry().find_port(*port_of(node));
   const auto geometry = MappedMember::geometry(buses_.registry().find(port.bus)->settings,
                                                port.rights, hot_ring_bytes_);
@@ -319,6 +322,9 @@ void MappedBuses::port_gone(bus::PortId port) {
   const bool attached = member.is_attached();
   LiveBus* const live = member.live();
   member.port_gone();
+  if (live != nullptr && live->log) {
+    live->log->ring();  // a reader that sleeps there learns it from its slot
+  }
   if (!attached) {
     ports_.erase(member.serial());
     members_.erase(it);

@@ -41,6 +41,8 @@ class MappedMember final : public bus::MappedReader {
                                          registry::Rights rights, std::size_t hot_ring_bytes);
   Status make_segment(const pool::Geometry& geometry, Backings& backings, registry::Charge charge);
   [[nodiscard]] bool has_segment() const { return segment_.has_value(); }
+  // Of the segment, which there is.
+  [[nodiscard]] std::uint64_t segment_bytes() const { return segment_->bytes().size(); }
 
   // The log is there, where it receives. Errors: those of StatusFile::allocate.
   Result<flowfs_bus_attach> attach(pool::StatusFile& statuses);

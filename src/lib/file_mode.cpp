@@ -198,11 +198,9 @@ Result<bool> FileSender::send_block(PooledMessage& message, const Wait& wait) {
 // --- receiving ---
 
 Result<std::size_t> FileReceiver::receive(std::span<std::byte> into, const Wait& wait) const {
-  // "As long as you like" is not EFAULT, as it would be where that leaves the address space.
-  const std::size_t room = std::min(into.size(), kLongestBuffer);
   while (true) {
     // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): O_NONBLOCK
-    const ssize_t got = ::read(fd_, into.data(), room);
+    const ssize_t got = ::read(fd_, into.data(), into.size());
     if (got >= 0) {
       return static_cast<std::size_t>(got);
     }

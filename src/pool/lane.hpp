@@ -38,8 +38,8 @@ class LaneWriter {
 
   // Lays down a message of 1..mtu bytes behind what is staged; the reader sees none of it yet.
   Outcome stage(std::span<const std::byte> message, std::uint16_t origin = 0);
-  // The same for a message that `fill(place)` writes to where it goes, and says whether it could: if
-  // not, nothing is staged, and the outcome is `corrupt`.
+  // The same for a message that `fill(place)` writes to where it goes, and says whether it could:
+  // if not, nothing is staged, and the outcome is `corrupt`.
   template <typename Fill>
   Outcome stage_filled(std::size_t bytes, Fill fill, std::uint16_t origin = 0) {
     FLOWFS_CHECK(bytes != 0 && bytes <= geometry_.mtu_bytes && !loan_);

@@ -135,6 +135,9 @@ class MappedMember:
                 if origin != self.at["origin"]:
                     return payload
 
+    def log_bell(self):
+        return struct.unpack_from("=I", self.log, _LOG_BELL)[0]
+
     def receive(self, tell=True):
         """The next message, waiting for it by looking."""
         found = []

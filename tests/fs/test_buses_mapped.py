@@ -8,6 +8,7 @@ import random
 import signal
 
 import pytest
+import wire
 from buses import RECORD
 from harness import close, is_sanitized, read_text, read_values, set_nonblock, track, write_text
 from mapped import protect
@@ -195,8 +196,13 @@ def test_the_log_that_is_mapped_stays_large_enough(bus):
     with raises_errno(errno.EBUSY):
         bus.set("depth", 64 << 20)
     bus.set("depth", COST)
+    # A segment keeps the size that it was made with, whatever the next one will have.
+    sends, fd = mapped(bus, os.O_WRONLY), bus.writer()
+    bytes_now = os.fstat(sends.tx_fd).st_size
     one.detach()
     bus.set("mtu", 32 << 20)
+    assert os.stat(bus.file("port", str(wire.flow_id(sends.fd)), "tx")).st_size == bytes_now
+    assert os.stat(bus.file("port", str(wire.flow_id(fd)), "tx")).st_size > bytes_now
 
 
 # --- large ---------------------------------------------------------------------------------------
@@ -311,9 +317,11 @@ def test_a_cursor_that_cannot_be_costs_its_reader_the_port(bus):
     liar, other, sender = mapped(bus), mapped(bus, os.O_RDONLY), bus.writer()
     os.write(sender, text(0))
     liar.at["read_hot"] += 1 << 40
+    bell = liar.log_bell()
     liar.tell()
     wait_for(lambda: len(bus.members()) == 2, "it is thrown out")
     assert liar.is_corrupt()
+    assert liar.log_bell() != bell  # a thread of it may be asleep there
     with raises_errno(errno.ECONNABORTED):
         os.read(liar.fd, 10)
     assert other.receive() == text(0)

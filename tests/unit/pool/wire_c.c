@@ -9,9 +9,9 @@ unsigned long wire_c_ioctls(int index) {
 }
 
 size_t wire_c_sizes(int index) {
-  const size_t sizes[] = {sizeof(struct flowfs_segment), sizeof(struct flowfs_record),
-                          sizeof(struct flowfs_bulk), sizeof(struct flowfs_status),
-                          sizeof(struct flowfs_attach), sizeof(struct flowfs_log),
+  const size_t sizes[] = {sizeof(struct flowfs_segment),    sizeof(struct flowfs_record),
+                          sizeof(struct flowfs_bulk),       sizeof(struct flowfs_status),
+                          sizeof(struct flowfs_attach),     sizeof(struct flowfs_log),
                           sizeof(struct flowfs_log_record), sizeof(struct flowfs_bus_attach)};
   return sizes[index];
 }
