@@ -17,7 +17,7 @@ namespace {
 class Host {
  public:
   Host(const Common& common, const ServeOptions& options, const ServedName& name)
-      : common_(common), options_(options), name_(name), report_(common, options) {}
+      : options_(options), name_(name), report_(common, options) {}
 
   // False: it complained.
   bool prepare();
@@ -33,7 +33,6 @@ class Host {
     return options_.flows != 0 && report_.ended() >= options_.flows;
   }
 
-  const Common& common_;
   const ServeOptions& options_;
   const ServedName& name_;
   Fd epoll_;

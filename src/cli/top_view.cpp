@@ -86,22 +86,27 @@ std::vector<TopView::Row> TopView::flows(TopSort sort) const {
     rows.push_back({.flow = &flow, .rates = rates(stats, flow.stats, "sent", "from_peer")});
   }
   const auto name_of = [](const Row& row) { return row.flow->peer.find("name").value_or(""); };
-  // Stable: what is equal stays in the order of its number.
+  const auto by = [&rows](const auto& key, const auto& is_before) {
+    std::ranges::sort(rows, [&](const Row& one, const Row& other) {
+      const auto left = key(one);
+      const auto right = key(other);
+      const bool alike = !is_before(left, right) && !is_before(right, left);
+      return alike ? one.flow->id < other.flow->id : is_before(left, right);
+    });
+  };
   switch (sort) {
     case TopSort::id:
       break;
     case TopSort::messages:
-      std::ranges::stable_sort(rows, std::greater{}, [](const Row& row) {
-        return sum(row.rates.messages_out, row.rates.messages_in);
-      });
+      by([](const Row& row) { return sum(row.rates.messages_out, row.rates.messages_in); },
+         std::greater{});
       break;
     case TopSort::bytes:
-      std::ranges::stable_sort(rows, std::greater{}, [](const Row& row) {
-        return sum(row.rates.bytes_out, row.rates.bytes_in);
-      });
+      by([](const Row& row) { return sum(row.rates.bytes_out, row.rates.bytes_in); },
+         std::greater{});
       break;
     case TopSort::name:
-      std::ranges::stable_sort(rows, {}, name_of);
+      by(name_of, std::less{});
       break;
   }
   return rows;
