@@ -25,16 +25,6 @@ Result<Fd> open_file(const std::string& path, int flags) {
   return fd;
 }
 
-// The first FLUSH after ATTACH tells the daemon whose the mapping is, so that this process's death
-// is noticed even where a forked child keeps the file open.
-Status introduce(const Fd& tx) {
-  const Fd copy(::fcntl(tx.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy) {
-    return fail_errno("dup");
-  }
-  return {};
-}
-
 }  // namespace
 
 const flowfs_segment& PeerSegment::header() const { return pool::segment_header(bytes); }
@@ -127,14 +117,7 @@ Result<std::unique_ptr<Attachment>> Attachment::try_attach(const std::string& mo
     return std::unexpected(memory.error());
   }
   made->tx = std::move(*memory);
-  const auto status =
-      open_file(mount + "/users/" + std::to_string(answer.uid) + "/status", O_RDONLY);
-  if (!status) {
-    return std::unexpected(status.error());
-  }
-  const std::size_t up_to = (std::size_t{answer.status_slot} + 1) * sizeof(flowfs_status);
-  auto slots = map_memory(*status, (up_to + 4095) & ~std::size_t{4095}, Mapping::Access::read_only,
-                          mount, {.file = FLOWFS_MEMORY_STATUS, .object = answer.uid});
+  auto slots = map_status(mount, answer.uid, answer.status_slot);
   if (!slots) {
     return std::unexpected(slots.error());
   }

@@ -148,14 +148,7 @@ Status BusAttachment::map_own() {
 }
 
 Status BusAttachment::map_status() {
-  const std::string path = mount_path + "/users/" + std::to_string(answer.uid) + "/status";
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
-  if (!file) {
-    return fail_errno("status");
-  }
-  const std::size_t up_to = (std::size_t{answer.status_slot} + 1) * sizeof(flowfs_status);
-  auto slots = map_memory(file, (up_to + 4095) & ~std::size_t{4095}, Mapping::Access::read_only,
-                          mount_path, {.file = FLOWFS_MEMORY_STATUS, .object = answer.uid});
+  auto slots = lib::map_status(mount_path, answer.uid, answer.status_slot);
   if (!slots) {
     return std::unexpected(slots.error());
   }
@@ -179,9 +172,8 @@ Result<std::unique_ptr<BusAttachment>> BusAttachment::attach(const std::string& 
   if (made->answer.version != FLOWFS_LAYOUT_VERSION || made->answer.port != port) {
     return fail(EPROTO, "attach");
   }
-  // The first FLUSH tells the daemon whose the mapping is, as for the tx of a flow.
-  if (const Fd copy(::fcntl(made->tx_fd.get(), F_DUPFD_CLOEXEC, 0)); !copy) {
-    return fail_errno("dup");
+  if (Status introduced = introduce(made->tx_fd); !introduced) {
+    return std::unexpected(introduced.error());
   }
   for (const Status& mapped : {made->map_own(), made->map_status()}) {
     if (!mapped) {

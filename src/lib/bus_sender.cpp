@@ -98,7 +98,7 @@ std::unique_ptr<BusOutlet> outlet_of(const BusAttachment& attachment) {
 BusSender::BusSender(const BusAttachment& attachment, SpinBudget spin)
     : attachment_(attachment),
       outlet_(outlet_of(attachment)),
-      spin_(spin),
+      room_(spin),
       longest_(attachment.answer.mtu_bytes) {
   if (attachment.geometry) {
     sleeper_.emplace(attachment.own().sleep_room);

@@ -10,13 +10,13 @@
 // that is slept on.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <span>
 
 #include "lib/bus_attachment.hpp"
+#include "lib/room.hpp"
 #include "lib/sides.hpp"
 #include "lib/spin.hpp"
 #include "pool/bell.hpp"
@@ -61,7 +61,7 @@ class BusSender final : public MappedSending {
   // Never takes the block.
   Result<bool> send_block(PooledMessage& message, const Wait& wait) override;
 
-  void ring_when_ready() override { rings_.store(true, std::memory_order_relaxed); }
+  void ring_when_ready() override { room_.ring_when_ready(); }
   bool is_ready() override;
   std::optional<Doorbell> arm() override;
   void disarm() override;
@@ -81,39 +81,19 @@ class BusSender final : public MappedSending {
   // Calls `attempt` until it returns something else than EAGAIN, or the wait is over.
   template <typename Attempt>
   Status when_room(std::size_t bytes, const Wait& wait, Attempt attempt) {
-    while (true) {
-      disarm();  // left asleep for a poll
-      const Status done = attempt();
-      if (!is_not_yet(done)) {
-        return done;
-      }
-      if (wait.blocks && spin_.spin([&] { return can_go_on(bytes); })) {
-        continue;
-      }
-      if (!wait.blocks && !rings_.load(std::memory_order_relaxed)) {
-        return done;
-      }
-      if (wait.blocks && wait.is_over()) {
-        return wait.timed_out();
-      }
-      if (wait.blocks && !spin_.may_sleep()) {
-        continue;
-      }
-      if (!sleep(bytes, wait)) {
-        return done;
-      }
-    }
+    return room_.until(
+        wait, [&] { disarm(); }, attempt, [&] { return can_go_on(bytes); },
+        [&] { return sleep(bytes, wait); });
   }
   bool can_go_on(std::size_t bytes) { return outlet_->has_room(bytes) || !attachment_.is_member(); }
 
   const BusAttachment& attachment_;
   std::unique_ptr<BusOutlet> outlet_;
   std::optional<pool::Sleeper> sleeper_;  // none where there is always room
-  SpinBudget spin_;
+  RoomWait room_;
   std::size_t longest_;
   std::optional<Loan> loan_;
   std::uint64_t last_id_ = 0;
-  std::atomic<bool> rings_ = false;
 };
 
 }  // namespace flowfs::lib

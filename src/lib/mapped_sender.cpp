@@ -25,7 +25,7 @@ MappedSender::MappedSender(const Attachment& attachment, SpinBudget spin)
               pool::Generation{attachment.answer.generation}, attachment.answer.write),
       bell_(attachment.own(), peer_->header()),
       sleeper_(attachment.own().sleep_room),
-      spin_(spin),
+      room_(spin),
       tally_(attachment.own().sending) {}
 
 MappedSender::~MappedSender() {

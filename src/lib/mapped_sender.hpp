@@ -19,6 +19,7 @@
 #include "base/result.hpp"
 #include "lib/attachment.hpp"
 #include "lib/packet.hpp"
+#include "lib/room.hpp"
 #include "lib/sides.hpp"
 #include "lib/spin.hpp"
 #include "lib/tally.hpp"
@@ -43,7 +44,7 @@ class MappedSender final : public MappedSending {
   Status cancel(std::uint64_t id) override;
   Result<bool> send_block(PooledMessage& message, const Wait& wait) override;
 
-  void ring_when_ready() override { rings_.store(true, std::memory_order_relaxed); }
+  void ring_when_ready() override { room_.ring_when_ready(); }
   bool is_ready() override;
   std::optional<Doorbell> arm() override;
   void disarm() override { sleeper_.end(); }
@@ -83,35 +84,15 @@ class MappedSender final : public MappedSending {
   void drop(std::uint64_t id);
   bool can_go_on(const Need& need);
   Status follow();
-  bool is_to_spin(const Need& need);
   bool sleep(const Need& need, const Wait& wait);
 
   // Calls `attempt` until it returns something else than EAGAIN, or the wait is over. It may change
   // `need`.
   template <typename Attempt>
   Status when_room(Need& need, const Wait& wait, Attempt attempt) {
-    while (true) {
-      sleeper_.end();  // left asleep for a poll
-      const Status done = attempt();
-      if (!is_not_yet(done)) {
-        return done;
-      }
-      if (wait.blocks && spin_.spin([&] { return can_go_on(need); })) {
-        continue;
-      }
-      if (!wait.blocks && !rings_.load(std::memory_order_relaxed)) {
-        return done;
-      }
-      if (wait.blocks && wait.is_over()) {
-        return wait.timed_out();
-      }
-      if (wait.blocks && !spin_.may_sleep()) {
-        continue;
-      }
-      if (!sleep(need, wait)) {
-        return done;
-      }
-    }
+    return room_.until(
+        wait, [&] { sleeper_.end(); }, attempt, [&] { return can_go_on(need); },
+        [&] { return sleep(need, wait); });
   }
 
   const Attachment& attachment_;
@@ -119,11 +100,10 @@ class MappedSender final : public MappedSending {
   pool::LaneWriter writer_;
   pool::Bell bell_;
   pool::Sleeper sleeper_;
-  SpinBudget spin_;
+  RoomWait room_;
   Tally tally_;
   std::vector<Loan> loans_;
   std::uint64_t last_id_ = 0;
-  std::atomic<bool> rings_ = false;
   std::atomic<const FutexWord*> slept_on_ = nullptr;
 };
 
