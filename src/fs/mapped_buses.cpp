@@ -19,11 +19,6 @@ bool is_ethernet(const registry::BusInfo& bus) {
   return bus.settings.policy != registry::BusPolicy::broadcast;
 }
 
-// The daemon's own limit of descriptors is not the caller's.
-int errno_for_caller(const Failure& failure) {
-  return failure.error == EMFILE ? ENFILE : failure.error;
-}
-
 }  // namespace
 
 // --- MemberFile
@@ -41,25 +36,22 @@ void MemberFile::ioctl(Request request, unsigned command, std::span<const std::b
   }
   const Result<flowfs_bus_attach> answer = mapped_.attach(*transmitter_);
   if (!answer) {
-    replies_.error(request, errno_for_caller(answer.error()));
+    replies_.error(request, errno_for_caller(answer.error().error));
     return;
   }
-  attached_ = true;
-  lock_owner_.reset();
+  owner_.begin();
   fuse_reply_ioctl(request.raw, 0, &*answer, sizeof *answer);
 }
 
 void MemberFile::flush(Request request, std::uint64_t lock_owner) {
-  if (attached_ && !lock_owner_) {
-    lock_owner_ = lock_owner;
-  } else if (attached_ && *lock_owner_ == lock_owner) {
+  if (owner_.is_farewell(lock_owner)) {
     detach();
   }
   replies_.error(request, 0);
 }
 
 void MemberFile::detach() {
-  if (std::exchange(attached_, false)) {
+  if (owner_.end()) {
     mapped_.detach(*transmitter_);
   }
 }
@@ -171,7 +163,7 @@ void MappedBuses::open(Request request, Node node, int flags) {
   int backing = 0;
   if (MappedMember* const member = find(node); member != nullptr) {
     if (const Status made = make_segment(*member, request.uid()); !made) {
-      replies_.error(request, errno_for_caller(made.error()));
+      replies_.error(request, errno_for_caller(made.error().error));
       return;
     }
     backing = member->backing();

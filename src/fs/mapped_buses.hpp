@@ -5,8 +5,7 @@
 // or the segment of a member (as MappedEnds has it for flows). Threads: the loop's.
 // Invariants:
 //   1. A bus has a log exactly while a member that receives is mapped, but for the want of memory
-//   to
-//      do without it again.
+//      to do without it again.
 //   2. members_ has a member for each tx that may be open, and only of ports that are, or that are
 //      attached still.
 #pragma once
@@ -22,6 +21,7 @@
 #include "fs/file_table.hpp"
 #include "fs/mapped_ends.hpp"
 #include "fs/mapped_member.hpp"
+#include "fs/mapping_owner.hpp"
 
 namespace flowfs::fs {
 
@@ -38,7 +38,7 @@ class MemberFile : public File {
   // FLOWFS_IOC_BUS, on tx opened O_RDWR.
   void ioctl(Request request, unsigned command, std::span<const std::byte> in,
              std::size_t out_size) override;
-  // The owner's death notice, as in MappedFile.
+  // As MappingOwner says.
   void flush(Request request, std::uint64_t lock_owner) override;
 
  private:
@@ -46,8 +46,7 @@ class MemberFile : public File {
 
   MappedBuses& mapped_;
   std::optional<bus::PortId> transmitter_;
-  bool attached_ = false;
-  std::optional<std::uint64_t> lock_owner_;
+  MappingOwner owner_;
 };
 
 class MappedBuses {

@@ -56,22 +56,19 @@ void MappedFile::ioctl(Request request, unsigned command, std::span<const std::b
     replies_.error(request, answer.error().error);
     return;
   }
-  attached_ = true;
-  lock_owner_.reset();
+  owner_.begin();
   fuse_reply_ioctl(request.raw, 0, &*answer, sizeof *answer);
 }
 
 void MappedFile::flush(Request request, std::uint64_t lock_owner) {
-  if (attached_ && !lock_owner_) {
-    lock_owner_ = lock_owner;
-  } else if (attached_ && *lock_owner_ == lock_owner) {
+  if (owner_.is_farewell(lock_owner)) {
     detach();
   }
   replies_.error(request, 0);
 }
 
 void MappedFile::detach() {
-  if (std::exchange(attached_, false)) {
+  if (owner_.end()) {
     mapped_.detach(*transmitter_);
   }
 }
@@ -234,8 +231,7 @@ void MappedEnds::open(Request request, Node segment, int flags) {
   // Kept: what is answered below may release the end.
   const std::shared_ptr<Flow> flow = ends_.find(seen->end)->flow;
   if (const Status made = make_segments(*flow, request.uid()); !made) {
-    // The daemon's own limit of descriptors is not the caller's.
-    replies_.error(request, made.error().error == EMFILE ? ENFILE : made.error().error);
+    replies_.error(request, errno_for_caller(made.error().error));
     return;
   }
   const int backing = nodes_.at(segment.object)->backings_[index(seen->view)].id();

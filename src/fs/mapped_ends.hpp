@@ -16,6 +16,7 @@
 #include "fs/backings.hpp"
 #include "fs/ends.hpp"
 #include "fs/file_table.hpp"
+#include "fs/mapping_owner.hpp"
 #include "pool/status.hpp"
 
 namespace flowfs::fs {
@@ -55,9 +56,7 @@ class MappedFile : public File {
   // FLOWFS_IOC_ATTACH, on tx opened O_RDWR.
   void ioctl(Request request, unsigned command, std::span<const std::byte> in,
              std::size_t out_size) override;
-  // The first FLUSH after ATTACH tells whose it is (the library closes a duplicate for that); the
-  // next one of the same owner says that the owner has gone, even where a forked child keeps the
-  // file open.
+  // As MappingOwner says.
   void flush(Request request, std::uint64_t lock_owner) override;
   // This is users/UID/status.
   void shows_status_of(uid_t uid) { status_of_ = uid; }
@@ -67,8 +66,7 @@ class MappedFile : public File {
 
   MappedEnds& mapped_;
   std::optional<registry::FlowId> transmitter_;  // the end of this tx
-  bool attached_ = false;
-  std::optional<std::uint64_t> lock_owner_;
+  MappingOwner owner_;
   std::optional<uid_t> status_of_;
 };
 

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "fs/request.hpp"
+
 namespace flowfs::fs {
 namespace {
 
@@ -159,8 +161,7 @@ bool MemorySocket::answer_one(const Connection& connection) {
   }
   return send_answer(socket,
                      {.version = FLOWFS_LAYOUT_VERSION,
-                      // The daemon's own limit of descriptors is not the caller's.
-                      .error = static_cast<std::uint32_t>(error == EMFILE ? ENFILE : error)},
+                      .error = static_cast<std::uint32_t>(errno_for_caller(error))},
                      opened.get());
 }
 

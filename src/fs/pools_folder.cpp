@@ -101,8 +101,7 @@ Result<int> PoolsFolder::memory(Node file, bool /*writable*/, uid_t /*by*/) {
 void PoolsFolder::open(Request request, Node node, int flags) {
   auto use = pools_.open(*pools_.find(PoolSerial{node.object}));
   if (!use) {
-    // The daemon's own limit of descriptors is not the caller's.
-    replies_.error(request, use.error().error == EMFILE ? ENFILE : use.error().error);
+    replies_.error(request, errno_for_caller(use.error().error));
     return;
   }
   const int backing = (*use)->store->backing.id();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -95,5 +96,8 @@ class Replies {
  private:
   RequestCounters& counters_;
 };
+
+// The daemon's own limit of descriptors is not the caller's.
+inline int errno_for_caller(int error) { return error == EMFILE ? ENFILE : error; }
 
 }  // namespace flowfs::fs
