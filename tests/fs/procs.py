@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pickle
+import re
 import select
 import signal
 import subprocess
@@ -214,7 +215,8 @@ def describe(pid):
 def is_blocked(pid, *calls):
     """Whether it waits in one of these system calls for an answer of the daemon.
 
-    Interruptible only: an uninterruptible wait (D) is never what a test wants to see.
+    Interruptible only: an uninterruptible wait (D) is never what a test wants to see. A request that is
+    on its way to a quick answer looks the same; `wait_blocked` tells the two apart.
     """
     words = _proc(pid, "syscall").split()
     if not words or not words[0].isdigit():
@@ -224,9 +226,23 @@ def is_blocked(pid, *calls):
     return state_of(pid) == "S" and _proc(pid, "wchan") == "request_wait_answer"
 
 
+_STAYS_S = 0.005
+
+
+def _stays_blocked(pid, *calls):
+    def sleeps():
+        return re.findall(r"ctxt_switches:\s*(\d+)", _proc(pid, "status"))
+    before = sleeps()
+    if not is_blocked(pid, *calls):
+        return False
+    time.sleep(_STAYS_S)
+    return is_blocked(pid, *calls) and sleeps() == before
+
+
 def wait_blocked(pid, *calls):
+    """Until it waits in one of these calls and stays there: one that goes from call to call does not count."""
     try:
-        wait_for(lambda: is_blocked(pid, *calls), f"pid {pid} blocked in {calls}")
+        wait_for(lambda: _stays_blocked(pid, *calls), f"pid {pid} blocked in {calls}")
     except AssertionError as error:
         raise AssertionError(f"{error}: {describe(pid)}") from None
 
