@@ -73,7 +73,7 @@ class BusReceiver final : public MappedReceiving {
         done = attempt();
         return !is_not_yet(done);
       };
-      if (!is_not_yet(done) || !wait.blocks || spin_.spin(something)) {
+      if (!is_not_yet(done) || !wait.blocks || spin_.spin(something, reader_->sequence())) {
         return done;
       }
       if (wait.is_over()) {

@@ -82,7 +82,7 @@ class BusSender final : public MappedSending {
   template <typename Attempt>
   Status when_room(std::size_t bytes, const Wait& wait, Attempt attempt) {
     return room_.until(
-        wait, [&] { disarm(); }, attempt, [&] { return can_go_on(bytes); },
+        wait, 0, [&] { disarm(); }, attempt, [&] { return can_go_on(bytes); },
         [&] { return sleep(bytes, wait); });
   }
   bool can_go_on(std::size_t bytes) { return outlet_->has_room(bytes) || !attachment_.is_member(); }

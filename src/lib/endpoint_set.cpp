@@ -199,7 +199,7 @@ Result<std::size_t> EndpointSet::wait(std::span<Event> events, const Wait& wait)
     std::size_t found = collect(events);
     if (found == 0 && wait.blocks && sleeps_on_bells()) {
       const auto looks = static_cast<std::uint32_t>(members_.size());
-      static_cast<void>(spin_.spin([&] { return (found = collect(events)) != 0; }, looks));
+      static_cast<void>(spin_.spin([&] { return (found = collect(events)) != 0; }, 0, looks));
     }
     if (found != 0) {
       return found;

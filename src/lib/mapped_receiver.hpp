@@ -98,7 +98,8 @@ class MappedReceiver final : public MappedReceiving {
         done = attempt();
         return !is_not_yet(done);
       };
-      if (!is_not_yet(done) || (wait.blocks && spin_.spin(something))) {
+      if (!is_not_yet(done) ||
+          (wait.blocks && spin_.spin(something, reader_->position().sequence))) {
         return done;
       }
       if (!wait.blocks && !rings_.load(std::memory_order_relaxed)) {

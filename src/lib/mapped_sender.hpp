@@ -91,8 +91,8 @@ class MappedSender final : public MappedSending {
   template <typename Attempt>
   Status when_room(Need& need, const Wait& wait, Attempt attempt) {
     return room_.until(
-        wait, [&] { sleeper_.end(); }, attempt, [&] { return can_go_on(need); },
-        [&] { return sleep(need, wait); });
+        wait, writer_.position().sequence, [&] { sleeper_.end(); }, attempt,
+        [&] { return can_go_on(need); }, [&] { return sleep(need, wait); });
   }
 
   const Attachment& attachment_;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 #include "lib/spin.hpp"
 #include "lib/wait.hpp"
@@ -20,16 +21,18 @@ class RoomWait {
 
   // Calls `attempt` until it returns something else than EAGAIN, or the wait is over. `can_go_on`:
   // whether it is worth another attempt. `sleep`: until then; false: there is no room and the call
-  // may not wait, it is left asleep for whoever polls. `awake`: ends that.
+  // may not wait, it is left asleep for whoever polls. `awake`: ends that. `passed`: as
+  // SpinBudget::spin() says.
   template <typename Awake, typename Attempt, typename CanGoOn, typename Sleep>
-  Status until(const Wait& wait, Awake awake, Attempt attempt, CanGoOn can_go_on, Sleep sleep) {
+  Status until(const Wait& wait, std::uint64_t passed, Awake awake, Attempt attempt,
+               CanGoOn can_go_on, Sleep sleep) {
     while (true) {
       awake();
       const Status done = attempt();
       if (!is_not_yet(done)) {
         return done;
       }
-      if (wait.blocks && spin_.spin(can_go_on)) {
+      if (wait.blocks && spin_.spin(can_go_on, passed)) {
         continue;
       }
       if (!wait.blocks && !rings_.load(std::memory_order_relaxed)) {

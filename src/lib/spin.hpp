@@ -7,16 +7,17 @@
 // runs on another processor by now.
 //
 // A look takes the cache line from a peer that is about to write it, which costs the peer more than
-// a short message does. So the first look of a spin is late, and the later, the more often
-// something was there by then: whoever reads a stream finds many messages at a time, and the writer
-// is left alone meanwhile. An answer takes longer than the shortest such pause, and is seen no
-// later for it.
+// a short message does. Where messages come so close that several are there after the pause before
+// the first look, that pause doubles: whoever reads a stream finds many at a time, and the writer
+// is left alone meanwhile. Where there is one, as for an answer, it is halved: else two ends that
+// wait for each other would both go on pausing for as long as the other does, with an answer there.
 //
 // Threads: one, that of its direction.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 namespace flowfs::lib {
 
@@ -35,14 +36,18 @@ class SpinBudget {
   // Before the first look.
   static constexpr std::uint32_t kLeastPatience = 4;
   static constexpr std::uint32_t kMostPatience = 64;
+  // A stream has a message in fewer pauses than so many.
+  static constexpr std::uint32_t kStream = 8;
 
   // `alone`: this process and its peer share the only processor they may use.
   SpinBudget(SpinPolicy policy, bool alone)
       : policy_(policy), budget_(policy == SpinPolicy::never || alone ? 0 : kLeast * 16) {}
 
   // Whether `ready` became true before the budget was used up, of which a look takes `cost`.
+  // `passed`: how many messages have gone by so far; always the same where nobody counts.
   template <typename Ready>
-  bool spin(Ready ready, std::uint32_t cost = 1) {
+  bool spin(Ready ready, std::uint64_t passed, std::uint32_t cost = 1) {
+    adjust_patience(passed);
     // No more than half of it all: there is another look at least.
     std::uint32_t pauses = std::clamp(budget_ / 2, 1U, patience_);
     bool first = true;
@@ -51,13 +56,13 @@ class SpinBudget {
       pause(pauses);
       if (ready()) {
         budget_ = std::min(budget_ * 2, kMost);
-        patience_ = first ? std::min(patience_ * 2, kMostPatience) : kLeastPatience;
+        waited_well_ = first;
         return true;
       }
       first = false;
       pauses = 1;
     }
-    patience_ = kLeastPatience;
+    waited_well_ = false;
     if (budget_ > kLeast) {
       budget_ = std::max(budget_ / 2, kLeast);
     } else if (budget_ != 0 && ++failures_ == kFailuresToProbe) {
@@ -72,6 +77,17 @@ class SpinBudget {
   [[nodiscard]] std::uint32_t patience() const { return patience_; }
 
  private:
+  // By what the pause before the first look of the last spin brought, up to now.
+  void adjust_patience(std::uint64_t passed) {
+    const std::uint64_t brought = passed - std::exchange(passed_, passed);
+    if (!waited_well_) {
+      patience_ = kLeastPatience;
+    } else if (brought * kStream > patience_) {
+      patience_ = std::min(patience_ * 2, kMostPatience);
+    } else {
+      patience_ = std::max(patience_ / 2, kLeastPatience);
+    }
+  }
   static void pause(std::uint32_t times) {
     for (; times != 0; --times) {
 #if defined(__x86_64__)
@@ -86,6 +102,8 @@ class SpinBudget {
   std::uint32_t budget_;
   std::uint32_t failures_ = 0;  // at the least budget
   std::uint32_t patience_ = kLeastPatience;
+  bool waited_well_ = false;  // the last spin found something at its first look
+  std::uint64_t passed_ = 0;  // by the last spin
 };
 
 // Whether this thread and `peer` (0: unknown) are bound to one and the same processor, or there is

@@ -17,22 +17,24 @@ TEST(SpinBudget, halves_on_failure_down_to_the_least) {
   std::uint32_t before = spin.budget();
   while (before > SpinBudget::kLeast) {
     std::uint32_t looks = 0;
-    EXPECT_FALSE(spin.spin([&] {
-      ++looks;
-      return false;
-    }));
+    EXPECT_FALSE(spin.spin(
+        [&] {
+          ++looks;
+          return false;
+        },
+        0));
     // The first comes as late as several others would take.
     EXPECT_EQ(looks, before - std::min(SpinBudget::kLeastPatience, before / 2) + 1);
     EXPECT_EQ(spin.budget(), before / 2);
     before = spin.budget();
   }
-  EXPECT_FALSE(spin.spin([] { return false; }));
+  EXPECT_FALSE(spin.spin([] { return false; }, 0));
   EXPECT_EQ(spin.budget(), SpinBudget::kLeast);
 }
 
 TEST(SpinBudget, tries_a_longer_one_now_and_then) {
   SpinBudget spin(SpinPolicy::adaptive, false);
-  const auto fail = [&] { EXPECT_FALSE(spin.spin([] { return false; })); };
+  const auto fail = [&] { EXPECT_FALSE(spin.spin([] { return false; }, 0)); };
   while (spin.budget() > SpinBudget::kLeast) {
     fail();
   }
@@ -48,45 +50,80 @@ TEST(SpinBudget, tries_a_longer_one_now_and_then) {
 TEST(SpinBudget, doubles_on_success_up_to_the_most) {
   SpinBudget spin(SpinPolicy::adaptive, false);
   const std::uint32_t before = spin.budget();
-  EXPECT_TRUE(spin.spin([] { return true; }));
+  EXPECT_TRUE(spin.spin([] { return true; }, 0));
   EXPECT_EQ(spin.budget(), 2 * before);
   for (int i = 0; i < 32; ++i) {
-    EXPECT_TRUE(spin.spin([] { return true; }));
+    EXPECT_TRUE(spin.spin([] { return true; }, 0));
   }
   EXPECT_EQ(spin.budget(), SpinBudget::kMost);
 }
 
-TEST(SpinBudget, is_the_more_patient_the_more_often_the_first_look_finds_something) {
-  SpinBudget spin(SpinPolicy::adaptive, false);
-  for (std::uint32_t patience = SpinBudget::kLeastPatience; patience < SpinBudget::kMostPatience;
-       patience *= 2) {
-    EXPECT_EQ(spin.patience(), patience);
-    EXPECT_TRUE(spin.spin([] { return true; }));
+// Spins of which each finds something at its first look, and `brought` messages until the next.
+class Found {
+ public:
+  std::uint32_t patience_after(std::uint64_t brought) {
+    EXPECT_TRUE(spin.spin([] { return true; }, passed_));
+    passed_ += brought;
+    SpinBudget next = spin;
+    EXPECT_TRUE(next.spin([] { return true; }, passed_));
+    return next.patience();
   }
-  EXPECT_TRUE(spin.spin([] { return true; }));
-  EXPECT_EQ(spin.patience(), SpinBudget::kMostPatience);
+
+  SpinBudget spin{SpinPolicy::adaptive, false};
+
+ private:
+  std::uint64_t passed_ = 0;
+};
+
+TEST(SpinBudget, is_the_more_patient_the_more_messages_a_pause_brings) {
+  Found stream;
+  for (std::uint32_t patience = 2 * SpinBudget::kLeastPatience;
+       patience <= SpinBudget::kMostPatience; patience *= 2) {
+    EXPECT_EQ(stream.patience_after(100), patience);
+  }
+  EXPECT_EQ(stream.patience_after(100), SpinBudget::kMostPatience);
+  // Dense enough to go on so, and not.
+  EXPECT_EQ(stream.patience_after(SpinBudget::kMostPatience / SpinBudget::kStream + 1),
+            SpinBudget::kMostPatience);
+  EXPECT_EQ(stream.patience_after(SpinBudget::kMostPatience / SpinBudget::kStream),
+            SpinBudget::kMostPatience / 2);
+}
+
+TEST(SpinBudget, is_impatient_where_one_message_comes_at_a_time) {
+  Found answers;
+  for (int i = 0; i < 4; ++i) {
+    answers.patience_after(100);
+  }
+  EXPECT_EQ(answers.spin.patience(), SpinBudget::kMostPatience / 2);
+  for (int i = 0; i < 32; ++i) {
+    EXPECT_LE(answers.patience_after(1), SpinBudget::kMostPatience);
+  }
+  EXPECT_LE(answers.spin.patience(), SpinBudget::kStream);
 }
 
 TEST(SpinBudget, loses_its_patience_where_there_is_nothing_at_the_first_look) {
   const auto patient = [] {
-    SpinBudget spin(SpinPolicy::adaptive, false);
-    EXPECT_TRUE(spin.spin([] { return true; }));
-    EXPECT_GT(spin.patience(), SpinBudget::kLeastPatience);
-    return spin;
+    Found stream;
+    stream.patience_after(100);
+    stream.patience_after(100);
+    EXPECT_GT(stream.spin.patience(), SpinBudget::kLeastPatience);
+    return stream.spin;
   };
   SpinBudget late = patient();
   int looks = 0;
-  EXPECT_TRUE(late.spin([&] { return ++looks == 2; }));
+  EXPECT_TRUE(late.spin([&] { return ++looks == 2; }, 1000));
+  EXPECT_TRUE(late.spin([] { return true; }, 2000));
   EXPECT_EQ(late.patience(), SpinBudget::kLeastPatience);
   SpinBudget vain = patient();
-  EXPECT_FALSE(vain.spin([] { return false; }));
+  EXPECT_FALSE(vain.spin([] { return false; }, 1000));
+  EXPECT_TRUE(vain.spin([] { return true; }, 2000));
   EXPECT_EQ(vain.patience(), SpinBudget::kLeastPatience);
 }
 
 TEST(SpinBudget, does_not_look_where_it_must_not_spin) {
   for (SpinBudget spin :
        {SpinBudget(SpinPolicy::never, false), SpinBudget(SpinPolicy::adaptive, true)}) {
-    EXPECT_FALSE(spin.spin([] { return true; }));
+    EXPECT_FALSE(spin.spin([] { return true; }, 0));
     EXPECT_EQ(spin.budget(), 0U);
     EXPECT_TRUE(spin.may_sleep());
   }
@@ -102,9 +139,9 @@ TEST(SpinBudget, looks_less_often_where_a_look_costs_more) {
         ++looks;
         return false;
       },
-      before / 3));
+      0, before / 3));
   EXPECT_EQ(looks, 3U);
-  EXPECT_FALSE(spin.spin([] { return true; }, spin.budget() + 1));
+  EXPECT_FALSE(spin.spin([] { return true; }, 0, spin.budget() + 1));
 }
 
 TEST(SpinPolicy, is_as_the_flags_say) {
