@@ -26,11 +26,12 @@ bool reply_open(Request request, File* file, OpenMode mode) {
   return fuse_reply_buf(request.raw, reinterpret_cast<const char*>(&out), sizeof out) == 0;
 }
 
-bool reply_open_mapped(Request request, File* file, int backing) {
+bool reply_open_mapped(Request request, File* file, int backing, bool flushed) {
   fuse_file_info info{};
   info.fh = FileTable::handle(file);
   info.direct_io = 1;
   info.backing_id = backing;
+  info.noflush = flushed ? 0 : 1;
   return fuse_reply_open(request.raw, &info) == 0;
 }
 

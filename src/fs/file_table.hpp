@@ -59,7 +59,8 @@ enum class OpenMode {
 // Answers an open with `file`, which is then the kernel's until RELEASE. False if the caller has
 // gone in the meantime and no RELEASE will come.
 [[nodiscard]] bool reply_open(Request request, File* file, OpenMode mode);
-// The same for a file whose memory is registered under `backing`.
-[[nodiscard]] bool reply_open_mapped(Request request, File* file, int backing);
+// The same for a file whose memory is registered under `backing`. `flushed`: whether its FLUSH
+// matters; else the kernel is spared one with every close.
+[[nodiscard]] bool reply_open_mapped(Request request, File* file, int backing, bool flushed);
 
 }  // namespace flowfs::fs

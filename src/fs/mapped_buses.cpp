@@ -182,7 +182,7 @@ void MappedBuses::open(Request request, Node node, int flags) {
                          request.uid());
   if (!kept) {
     replies_.error(request, kept.error().error);
-  } else if (!reply_open_mapped(request, *kept, backing)) {
+  } else if (!reply_open_mapped(request, *kept, backing, port_of(node).has_value())) {
     files_.remove(*kept);
   }
 }

@@ -297,12 +297,13 @@ void MappedEnds::status_closed(uid_t uid) {
 }
 
 void MappedEnds::reply_mapped(Request request, std::unique_ptr<MappedFile> file, int backing) {
+  const bool maps_end = file->is_of_transmitter();
   auto kept = files_.add(std::move(file), request.uid());
   if (!kept) {
     replies_.error(request, kept.error().error);
     return;
   }
-  if (!reply_open_mapped(request, *kept, backing)) {
+  if (!reply_open_mapped(request, *kept, backing, maps_end)) {
     files_.remove(*kept);
   }
 }

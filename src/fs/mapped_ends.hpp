@@ -58,6 +58,8 @@ class MappedFile : public File {
              std::size_t out_size) override;
   // As MappingOwner says.
   void flush(Request request, std::uint64_t lock_owner) override;
+  // Whether it is the tx of an end, which closing it may detach.
+  [[nodiscard]] bool is_of_transmitter() const { return transmitter_.has_value(); }
   // This is users/UID/status.
   void shows_status_of(uid_t uid) { status_of_ = uid; }
 

@@ -86,8 +86,8 @@ std::size_t Tree::Operations::add_entry(Tree& self, fuse_req_t raw, const Entry&
   const bool dots = entry.next <= kDots;
   if (plus && !dots && type != FileType::message && type != FileType::mapped) {
     parameters.ino = node.id();
-    parameters.attr_timeout = self.timeout(node);
-    parameters.entry_timeout = parameters.attr_timeout;
+    parameters.attr_timeout = self.attribute_timeout(node);
+    parameters.entry_timeout = self.entry_timeout(node);
     self.ends_.mark_looked_up(node);
   }
   return add(raw, entry.child.name, parameters, static_cast<off_t>(entry.next), plus, buffer, used);

@@ -110,7 +110,7 @@ void PoolsFolder::open(Request request, Node node, int flags) {
                  request.uid());
   if (!file) {
     replies_.error(request, file.error().error);
-  } else if (!reply_open_mapped(request, *file, backing)) {
+  } else if (!reply_open_mapped(request, *file, backing, true)) {
     files_.remove(*file);
   }
 }

@@ -164,7 +164,7 @@ Meta Tree::meta(Node node) {
   return changed != nullptr ? *changed : folder(node).defaults(node);
 }
 
-double Tree::timeout(Node node) {
+double Tree::entry_timeout(Node node) {
   const FileType type = folder(node).type(node);
   // The number of a port is another port's soon after it has left, and a bus may lose its link.
   if (type == FileType::message || type == FileType::mapped || node.kind == Kind::port ||
@@ -174,6 +174,11 @@ double Tree::timeout(Node node) {
   const bool passing = node.kind == Kind::flow || node.kind == Kind::flows ||
                        node.kind == Kind::users || node.kind == Kind::pools;
   return passing ? kPassing : kLasting;
+}
+
+double Tree::attribute_timeout(Node node) {
+  // Each open looks the name of mapped memory up and hears them then; other memory is another node.
+  return folder(node).type(node) == FileType::mapped ? kPassing : entry_timeout(node);
 }
 
 struct stat Tree::stat_of(Node node) {
@@ -217,8 +222,8 @@ void Tree::reply_entry(Request request, Node node) {
   const bool own_node = folder(node).type(node) == FileType::message;
   entry.ino = own_node ? instances_.make(node) : node.id();
   entry.attr = stat_of(node);
-  entry.attr_timeout = timeout(node);
-  entry.entry_timeout = entry.attr_timeout;
+  entry.attr_timeout = attribute_timeout(node);
+  entry.entry_timeout = entry_timeout(node);
   if (fuse_reply_entry(request.raw, &entry) != 0 && own_node) {
     instances_.forget(entry.ino, 1);
   }
@@ -226,7 +231,7 @@ void Tree::reply_entry(Request request, Node node) {
 
 void Tree::reply_attr(Request request, Node node) {
   const struct stat attributes = stat_of(node);
-  fuse_reply_attr(request.raw, &attributes, timeout(node));
+  fuse_reply_attr(request.raw, &attributes, attribute_timeout(node));
 }
 
 // chmod, chown, utimes and truncate. The kernel has checked that the caller may.

@@ -106,7 +106,9 @@ class Tree {
   [[nodiscard]] std::optional<Node> resolve(fuse_ino_t id);
   [[nodiscard]] Meta meta(Node node);
   [[nodiscard]] struct stat stat_of(Node node);
-  [[nodiscard]] double timeout(Node node);
+  // How many seconds the kernel may keep the name, and the attributes.
+  [[nodiscard]] double entry_timeout(Node node);
+  [[nodiscard]] double attribute_timeout(Node node);
   void reply_entry(Request request, Node node);
   void reply_attr(Request request, Node node);
   Status change(Node node, const struct stat& wanted, int which, uid_t by);

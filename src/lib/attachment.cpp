@@ -31,9 +31,7 @@ const flowfs_segment& PeerSegment::header() const { return pool::segment_header(
 
 flowfs_segment& Attachment::own() const { return pool::segment_header(tx.bytes()); }
 
-const flowfs_status& Attachment::status() const {
-  return reinterpret_cast<const flowfs_status*>(status_file.data())[answer.status_slot];
-}
+const flowfs_status& Attachment::status() const { return status_file->slots()[answer.status_slot]; }
 
 pool::Generation Attachment::peer_generation() const {
   // seq_cst: after a commit, so that whoever takes over from the peer sees the commit or is seen.
@@ -117,7 +115,7 @@ Result<std::unique_ptr<Attachment>> Attachment::try_attach(const std::string& mo
     return std::unexpected(memory.error());
   }
   made->tx = std::move(*memory);
-  auto slots = map_status(mount, answer.uid, answer.status_slot);
+  auto slots = StatusMap::of(mount, made->tx_fd, answer.uid, answer.status_slot);
   if (!slots) {
     return std::unexpected(slots.error());
   }

@@ -17,6 +17,7 @@
 #include "flowfs/wire.h"
 #include "lib/pool_member.hpp"
 #include "lib/sealed_flow.hpp"
+#include "lib/status_map.hpp"
 #include "pool/segment.hpp"
 
 namespace flowfs::lib {
@@ -55,7 +56,7 @@ class Attachment {
   flowfs_attach answer{};
   pool::Geometry geometry;
   Mapping tx;
-  Mapping status_file;
+  std::shared_ptr<const StatusMap> status_file;
   // The one of answer.peer_generation, where both directions begin.
   std::shared_ptr<const PeerSegment> first_peer;
   std::optional<PoolSeat> seat;

@@ -60,7 +60,7 @@ bool is_log(std::span<const std::byte> bytes) {
 flowfs_segment& BusAttachment::own() const { return pool::segment_header(tx.bytes()); }
 
 const flowfs_status& BusAttachment::status() const {
-  return reinterpret_cast<const flowfs_status*>(status_file.data())[answer.status_slot];
+  return status_file->slots()[answer.status_slot];
 }
 
 Status BusAttachment::is_member() const {
@@ -148,7 +148,7 @@ Status BusAttachment::map_own() {
 }
 
 Status BusAttachment::map_status() {
-  auto slots = lib::map_status(mount_path, answer.uid, answer.status_slot);
+  auto slots = StatusMap::of(mount_path, tx_fd, answer.uid, answer.status_slot);
   if (!slots) {
     return std::unexpected(slots.error());
   }

@@ -14,6 +14,7 @@
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "flowfs/wire.h"
+#include "lib/status_map.hpp"
 #include "pool/segment.hpp"
 
 namespace flowfs::lib {
@@ -54,7 +55,7 @@ class BusAttachment {
   // Of the member's own segment; none where tx is the log.
   std::optional<pool::Geometry> geometry;
   Mapping tx;
-  Mapping status_file;
+  std::shared_ptr<const StatusMap> status_file;
   // The one of answer.log_generation; none where the member does not receive.
   std::shared_ptr<const MappedLog> first_log;
 

@@ -8,6 +8,7 @@
 
 #include "lib/end.hpp"
 #include "lib/pool_member.hpp"
+#include "lib/status_map.hpp"
 
 namespace flowfs::lib {
 namespace {
@@ -26,12 +27,15 @@ Ends& ends() {
         [] {
           ends().mutex.lock();
           PoolMember::before_fork();
+          StatusMap::before_fork();
         },
         [] {
+          StatusMap::after_fork(false);
           PoolMember::after_fork(false);
           ends().mutex.unlock();
         },
         [] {
+          StatusMap::after_fork(true);
           PoolMember::after_fork(true);
           for (End* end : ends().set) {
             end->abandon();

@@ -130,17 +130,6 @@ Result<Mapping> map_memory(const Fd& opened, std::size_t bytes, Mapping::Access 
   return Mapping::map(*memory, bytes, access);
 }
 
-Result<Mapping> map_status(const std::string& mount, std::uint32_t uid, std::uint32_t slot) {
-  const std::string path = mount + "/users/" + std::to_string(uid) + "/status";
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
-  if (!file) {
-    return fail_errno("status");
-  }
-  const std::size_t up_to = (std::size_t{slot} + 1) * sizeof(flowfs_status);
-  return map_memory(file, (up_to + 4095) & ~std::size_t{4095}, Mapping::Access::read_only, mount,
-                    {.file = FLOWFS_MEMORY_STATUS, .object = uid});
-}
-
 Status introduce(const Fd& tx) {
   const Fd copy(::fcntl(tx.get(), F_DUPFD_CLOEXEC, 0));
   return copy ? Status{} : fail_errno("dup");

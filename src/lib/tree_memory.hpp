@@ -27,9 +27,6 @@ struct MemoryName {
 Result<Mapping> map_memory(const Fd& opened, std::size_t bytes, Mapping::Access access,
                            const std::string& mount, MemoryName name);
 
-// users/UID/status, up to and with `slot`. Errors: those of open and of map_memory().
-Result<Mapping> map_status(const std::string& mount, std::uint32_t uid, std::uint32_t slot);
-
 // After the ioctl that maps it: the first FLUSH tells the daemon whose the mapping is, so that this
 // process's death is noticed even where a forked child keeps the file open. Errors: those of dup.
 Status introduce(const Fd& tx);

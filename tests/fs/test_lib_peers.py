@@ -215,6 +215,7 @@ def test_an_old_handle_does_not_reach_a_flow_of_the_next_daemon(mapping_daemon):
     for client, server in (new[:2], new[2:]):
         client.send(b"undisturbed", timeout=5)
         assert server.recv(5) == b"undisturbed"
+        assert client.is_mapped and server.is_mapped
         client.close()
         server.close()
     mapping_daemon.stop()

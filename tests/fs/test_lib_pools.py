@@ -151,12 +151,13 @@ def test_an_end_without_a_pool_is_copied_to(can_map, daemon, name, client, serve
 
 
 def test_the_process_joins_once(can_map, daemon, name):
+    """One open pool and one open status file, however many flows."""
     before = len(os.listdir("/proc/self/fd"))
     with pooled_pair(name) as first:
         each = len(os.listdir("/proc/self/fd")) - before
         with pooled_pair(name) as second:
             assert first[0].shared_pool == second[1].shared_pool != 0
-            assert len(os.listdir("/proc/self/fd")) - before == 2 * each - 1
+            assert len(os.listdir("/proc/self/fd")) - before == 2 * each - 2
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -39,7 +39,7 @@ class MappedMember : public ::testing::Test {
     attachment_.folder_fd = Fd(::open(folder_.c_str(), O_PATH | O_CLOEXEC));
     attachment_.geometry = geometry_;
     attachment_.tx = map(segment_.fd(), geometry_.segment_bytes());
-    attachment_.status_file = map(status_fd_, 4096);
+    attachment_.status_file = std::make_shared<StatusMap>(Fd(), map(status_fd_, 4096));
     flowfs_bus_attach& answer = attachment_.answer;
     answer.member = kMember;
     answer.generation = 1;
@@ -65,7 +65,7 @@ class MappedMember : public ::testing::Test {
     return Mapping::map(fd, bytes, Mapping::Access::read_write).value();
   }
   flowfs_status& slot() {
-    return *reinterpret_cast<flowfs_status*>(attachment_.status_file.data());
+    return *reinterpret_cast<flowfs_status*>(attachment_.status_file->memory().data());
   }
 
   // --- the bus ---
@@ -324,7 +324,7 @@ TEST_F(MappedMember, that_joined_for_one_direction_is_refused_the_other) {
 TEST_F(MappedMember, that_is_the_only_sender_writes_the_log_itself) {
   BusAttachment direct;
   direct.tx = map(log_->fd(), log_->bytes().size());
-  direct.status_file = map(status_fd_, 4096);
+  direct.status_file = attachment_.status_file;
   direct.answer = attachment_.answer;
   direct.answer.flags = FLOWFS_BUS_SENDS | FLOWFS_BUS_DIRECT;
   direct.answer.origin = kOther;

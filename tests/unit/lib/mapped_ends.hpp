@@ -48,7 +48,7 @@ class MappedFlow {
   End& two() { return *ends_[1]; }
   void close_end(std::size_t side) { ends_[side].reset(); }
   flowfs_status& slot(std::size_t side) {
-    return reinterpret_cast<flowfs_status*>(attachments_[side].status_file.data())[1];
+    return reinterpret_cast<flowfs_status*>(attachments_[side].status_file->memory().data())[1];
   }
   flowfs_segment& segment(std::size_t side) { return attachments_[side].own(); }
   pool::test::Pool& pool() { return pool_; }
@@ -91,7 +91,7 @@ class MappedFlow {
     made.answer.status_slot = 1;
     made.answer.generation = 1;
     made.tx = map(geometry_.segment_bytes());
-    made.status_file = map(4'096);
+    made.status_file = std::make_shared<StatusMap>(Fd(), map(4'096));
     made.seat = PoolSeat{.member = member_, .lane = pool_.keeper.issue_lane().value()};
     return made;
   }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// users/UID/status, mapped once in a process however many ends it has: for most of them opening it
+// would be a sixth of what setting up takes.
+//
+// Threads: any.
+// Owns: the open file too. As long as it is open the daemon keeps the file, and the kernel the
+// number of its filesystem, by which a later daemon on the same mount is told from this one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/fd.hpp"
+#include "base/result.hpp"
+#include "flowfs/wire.h"
+
+namespace flowfs::lib {
+
+class StatusMap {
+ public:
+  StatusMap(Fd file, Mapping memory) : file_(std::move(file)), memory_(std::move(memory)) {}
+
+  // Of the filesystem that `beside` was opened in, at `mount`, with a slot `slot`. Errors: those of
+  // open, statx and map_memory(); EPROTO no such slot.
+  static Result<std::shared_ptr<StatusMap>> of(const std::string& mount, const Fd& beside,
+                                               std::uint32_t uid, std::uint32_t slot);
+
+  [[nodiscard]] std::span<const flowfs_status> slots() const {
+    return {reinterpret_cast<const flowfs_status*>(memory_.data()),
+            memory_.size() / sizeof(flowfs_status)};
+  }
+  [[nodiscard]] const Mapping& memory() const { return memory_; }
+
+  // Around a fork; of a child it lets go without touching what is the parent's.
+  static void before_fork();
+  static void after_fork(bool is_child);
+
+ private:
+  static Result<std::shared_ptr<StatusMap>> open(const std::string& mount, std::uint32_t uid);
+
+  Fd file_;
+  Mapping memory_;
+};
+
+}  // namespace flowfs::lib
