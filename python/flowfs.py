@@ -463,8 +463,16 @@ class Set:
         self.close()
 
 
+def _encoded(text):
+    """For a call that ends at the first NUL."""
+    encoded = os.fsencode(text)
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")
+    return encoded
+
+
 def _path(mount):
-    return None if mount is None else os.fsencode(mount)
+    return None if mount is None else _encoded(mount)
 
 
 def _opened(kind, handle):
@@ -475,16 +483,16 @@ def _opened(kind, handle):
 
 def dial(name, mount=None, flags=0, timeout=None):
     """The client end of a new flow to names/NAME."""
-    return _opened(Flow, _library.flowfs_dial(_path(mount), os.fsencode(name), flags,
+    return _opened(Flow, _library.flowfs_dial(_path(mount), _encoded(name), flags,
                                               _microseconds(timeout)))
 
 
 def accept(name, mount=None, flags=0, timeout=None):
     """The server end of the next flow to names/NAME."""
-    return _opened(Flow, _library.flowfs_accept(_path(mount), os.fsencode(name), flags,
+    return _opened(Flow, _library.flowfs_accept(_path(mount), _encoded(name), flags,
                                                 _microseconds(timeout)))
 
 
 def join(bus, mount=None, flags=0):
     """A new member of buses/BUS, which receives and sends, or with RECEIVE_ONLY or SEND_ONLY one of it."""
-    return _opened(Member, _library.flowfs_join(_path(mount), os.fsencode(bus), flags))
+    return _opened(Member, _library.flowfs_join(_path(mount), _encoded(bus), flags))

@@ -19,6 +19,7 @@ enum NameFile : std::uint8_t {
   mtu,
   depth,
   qos,
+  direct,
   stats,
   security,
 };
@@ -50,6 +51,7 @@ constexpr FileSpec kFiles[] = {
     {"mtu", FileType::attribute, 0644},
     {"depth", FileType::attribute, 0644},
     {"qos", FileType::attribute, 0644},
+    {"direct", FileType::attribute, 0644},
     {"stats", FileType::attribute, 0444},
     {"security", FileType::directory, 0700},
 };
@@ -106,6 +108,11 @@ Status set_setting(registry::NameSettings& settings, std::uint8_t file, std::str
     case qos: {
       const auto parsed = parse_qos(text);
       settings.qos = parsed.value_or(settings.qos);
+      return parsed ? Status{} : std::unexpected(parsed.error());
+    }
+    case direct: {
+      const auto parsed = parse_number(text, 0, 1, false);
+      settings.direct = parsed ? *parsed == 1 : settings.direct;
       return parsed ? Status{} : std::unexpected(parsed.error());
     }
     default:
@@ -278,6 +285,8 @@ Result<std::string> NamesFolder::value(Node file, uid_t /*by*/) {
       return format_number(name.settings.depth_bytes) + "\n";
     case qos:
       return format_qos(name.settings.qos);
+    case direct:
+      return name.settings.direct ? "1\n" : "0\n";
     default:
       return format_stats(name.stats);
   }

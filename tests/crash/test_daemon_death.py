@@ -192,6 +192,27 @@ def test_two_mapped_ends_go_on_without_the_daemon(served):
     assert one.receive() == b"back"
 
 
+@pytest.mark.parametrize("way", ["copied", "placed"])
+def test_mapped_programs_at_work_lose_nothing(served, way):
+    """Messages of all lengths both ways, in the rings and in blocks, while the daemon is killed."""
+    daemon, name = served
+    if "passthrough yes" not in harness.read_text(daemon.path("version")):
+        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    count = "2000" if harness.is_sanitized() else "20000"
+    ends = [subprocess.Popen([harness.program("lib_traffic"), daemon.mount, name.name, role, "3", count,
+                              "50000", "0", way], stdout=subprocess.PIPE) for role in ("accept", "dial")]
+    try:
+        for end in ends:
+            assert end.stdout.readline() == b"mapped\n"
+        daemon.kill()
+        assert [end.wait(30) for end in ends] == [0, 0]
+    finally:
+        for end in ends:
+            end.kill()
+            end.wait()
+            end.stdout.close()
+
+
 def test_unmounting_by_hand_ends_every_wait_and_the_daemon(served):
     daemon, name = served
     crowd = Crowd(daemon, name)

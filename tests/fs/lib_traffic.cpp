@@ -5,8 +5,8 @@
 //
 // Each end sends COUNT messages of 1 to LONGEST bytes that follow from SEED, from a buffer or
 // written in place, shuts down its sending, and checks that it receives the same from the other,
-// whole, in order and with the end after the last. Prints whether it was mapped. Exit status 0: all
-// as it must be.
+// whole, in order and with the end after the last. Prints whether it is mapped when it begins. Exit
+// status 0: all as it must be.
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -138,6 +138,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   (void)std::printf("%s\n", flowfs_is_mapped(flow) == 1 ? "mapped" : "file");
+  (void)std::fflush(stdout);  // for who waits for it
   bool sent = false;
   std::thread sender([&] { sent = send_all(flow, seed + (dials ? 0 : 1), traffic); });
   const bool received = receive_all(flow, seed + (dials ? 1 : 0), traffic);

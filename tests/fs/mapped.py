@@ -134,6 +134,32 @@ class MappedEnd:
             os.close(fd)
 
 
+OPENS = [os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_APPEND, os.O_PATH]
+_SHARED = [mmap.MAP_SHARED, 3]  # MAP_SHARED_VALIDATE
+
+
+def can_be_written(fd):
+    """Whether some mmap of it, or mprotect after that, gives memory to write."""
+    return any(protect(fd, flags, prot) == ("mprotect", 0) for flags in _SHARED
+               for prot in (0, mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_READ | mmap.PROT_WRITE))
+
+
+def ways_to_write(path, opens=2):
+    """The flags of one open after the other, of a file and then through /proc of what that gave, by which
+    this process can map it to write."""
+    found = []
+    for flags in OPENS:
+        try:
+            fd = os.open(path, flags)
+        except OSError:
+            continue
+        found += [(flags,)] if can_be_written(fd) else []
+        if opens > 1:
+            found += [(flags, *more) for more in ways_to_write(f"/proc/self/fd/{fd}", opens - 1)]
+        os.close(fd)
+    return found
+
+
 def protect(memory_fd, flags, prot):
     """mmap and then mprotect to read-write; the outcome of each."""
     libc = ctypes.CDLL(None, use_errno=True)

@@ -27,6 +27,14 @@ _SYS_FUTEX, _FUTEX_WAKE = 202, 1
 CORRUPT = 2
 
 
+def attach(tx_fd):
+    """What FLOWFS_IOC_BUS answers."""
+    buffer = bytearray(_ATTACH.size)
+    assert len(buffer) == wire.numbers()["BUS_ATTACH_BYTES"]
+    fcntl.ioctl(tx_fd, wire.numbers()["FLOWFS_IOC_BUS"], buffer)
+    return dict(zip(_FIELDS, _ATTACH.unpack(buffer)))
+
+
 class MappedMember:
     """The member of an open `bus` file, put into mapped mode until it is detached, or forgotten (as an
     mmap object closes a descriptor of its own)."""
@@ -35,10 +43,7 @@ class MappedMember:
         self.fd = fd
         folder = bus.file("port", str(wire.flow_id(fd)))
         self.tx_fd = track(os.open(os.path.join(folder, "tx"), os.O_RDWR))
-        buffer = bytearray(_ATTACH.size)
-        assert len(buffer) == wire.numbers()["BUS_ATTACH_BYTES"]
-        fcntl.ioctl(self.tx_fd, wire.numbers()["FLOWFS_IOC_BUS"], buffer)
-        self.at = dict(zip(_FIELDS, _ATTACH.unpack(buffer)))
+        self.at = attach(self.tx_fd)
         # Tells the daemon whose closing ends the mode.
         os.close(os.dup(self.tx_fd))
         self.tx = mmap.mmap(self.tx_fd, os.fstat(self.tx_fd).st_size, mmap.MAP_SHARED)

@@ -11,8 +11,9 @@ from procs import as_user, sh
 from sysc import copy_file_range, raises_errno, splice
 
 ALICE = 61001
-NUMBERS = ["backlog", "dial_timeout", "mtu", "depth"]
-DEFAULTS = {"backlog": "128", "dial_timeout": "10000000", "balance": "fifo", "mtu": "917504"}
+NUMBERS = ["backlog", "dial_timeout", "mtu", "depth", "direct"]
+DEFAULTS = {"backlog": "128", "dial_timeout": "10000000", "balance": "fifo", "mtu": "917504",
+            "direct": "1"}
 
 
 def raw(path):
@@ -36,7 +37,8 @@ def test_qos_is_key_value_lines(name):
 @pytest.mark.parametrize("attribute, value", [
     ("backlog", "1"), ("backlog", "max"), ("dial_timeout", "0"), ("dial_timeout", "max"),
     ("dial_timeout", "1"), ("balance", "round-robin"), ("balance", "least-flows"),
-    ("balance", "fifo"), ("mtu", "1"), ("mtu", "917504"), ("depth", "4096")])
+    ("balance", "fifo"), ("mtu", "1"), ("mtu", "917504"), ("depth", "4096"),
+    ("direct", "0"), ("direct", "1")])
 def test_a_value_is_read_back_as_written(name, attribute, value):
     name.set(attribute, value)
     assert raw(name.file(attribute)) == value.encode() + b"\n"
@@ -60,7 +62,7 @@ def test_what_cannot_be_parsed_gives_einval_and_changes_nothing(name, attribute,
 @pytest.mark.parametrize("attribute, bad", [
     ("mtu", "0"), ("mtu", "917505"), ("mtu", "max"), ("mtu", "18446744073709551616"),
     ("backlog", "18446744073709551616"), ("backlog", "9" * 30),
-    ("dial_timeout", "18446744073709551616"), ("depth", "0"), ("depth", "9" * 25)])
+    ("dial_timeout", "18446744073709551616"), ("depth", "0"), ("depth", "9" * 25), ("direct", "2")])
 def test_what_is_out_of_range_gives_erange_and_changes_nothing(name, attribute, bad):
     before = name.get(attribute)
     with raises_errno(errno.ERANGE):

@@ -120,7 +120,7 @@ def test_a_user_is_as_documented(daemon, name):
 
 @pytest.mark.parametrize("file, value", [
     ("backlog", "128"), ("dial_timeout", "10000000"), ("balance", "fifo"), ("mtu", "917504"),
-    ("depth", "1048576")])
+    ("depth", "1048576"), ("direct", "1")])
 def test_defaults_are_those_in_the_page(name, file, value):
     assert name.get(file) == value
     lines = sections(source("man", "flowfs.7"))["names/NAME"]

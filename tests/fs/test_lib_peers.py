@@ -47,6 +47,9 @@ def test_errors_of_opening(daemon, name):
     for wrong in ("", ".", "..", "a/b"):
         with raises_errno(errno.EINVAL):
             flowfs.dial(wrong, daemon.mount)
+    for opening in (flowfs.dial, flowfs.accept, flowfs.join):
+        with pytest.raises(ValueError):
+            opening(f"{name.name}\0x", daemon.mount)
     with raises_errno(errno.EINVAL):
         flowfs.dial(name.name, daemon.mount, flags=1024)
     with raises_errno(errno.ENOENT):
@@ -157,6 +160,20 @@ def test_it_falls_back_where_nothing_can_be_mapped(fresh_daemon):
         return answer.recv(timeout=5), flow.is_mapped, answer.is_mapped
     assert Child(talk, uid=ALICE).result() == (b"through the file", False, False)
     server.stop()
+
+
+@in_python
+def test_it_goes_through_the_daemon_where_the_name_asks_for_it(can_map, name):
+    name.set("direct", 0)
+    client, server = pair(name)
+    assert not client.is_mapped and not server.is_mapped and not client.shared_pool
+    for length in (1, 50_000):
+        with client.loan(length, timeout=5) as loan:
+            loan.data[:] = bytes(length)
+            loan.commit(timeout=5)
+        assert server.recv(5) == bytes(length)
+    client.close()
+    server.close()
 
 
 # --- when the daemon has gone --------------------------------------------------------------------

@@ -231,6 +231,41 @@ def test_a_pool_that_is_used_up_leaves_the_flow_to_lend(can_map, daemon, name):
     wait_all_free(daemon, "shared")
 
 
+def test_who_takes_all_blocks_of_a_pool_leaves_others_their_messages(can_map, daemon, open_name):
+    """Trial 7: what its members have is not told apart; without blocks they copy, and all come back."""
+    from pools import HELD, Member, want_class  # pylint: disable=import-outside-toplevel
+    ready, told = os.pipe()
+
+    def hoard():
+        member = Member(daemon, "shared")
+        for index in range(len(SIZES)):
+            want_class(member.fd, index)
+            for block in member.blocks_of(index):
+                member.set_word(block, HELD, member.holder, member.word(block)[2])
+        os.write(told, b"!")
+        signal.pause()
+
+    def talk():
+        with pooled_pair(open_name) as (client, server):
+            for number in range(20):
+                lend(client, fill(number))
+                in_flight = blocks_seen()
+                assert server.recv(5) == fill(number)
+            return bool(client.shared_pool), in_flight
+
+    def blocks_seen():
+        return blocks(daemon, "shared", "in_flight")
+    hoarder = Child(hoard, uid=MEMBER, groups=groups_of(MEMBER), keep=[told])
+    assert os.read(ready, 1) == b"!"
+    assert Child(talk, uid=OTHER_MEMBER, groups=groups_of(OTHER_MEMBER)).result() == (True, 0)
+    hoarder.kill()
+    hoarder.reap()
+    wait_all_free(daemon, "shared")
+    assert Child(talk, uid=OTHER_MEMBER, groups=groups_of(OTHER_MEMBER)).result() == (True, 1)
+    for fd in (ready, told):
+        os.close(fd)
+
+
 def test_a_block_is_received_into_a_buffer(can_map, daemon, name):
     with pooled_pair(name) as (client, server):
         lend(client, fill(5))

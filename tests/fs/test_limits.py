@@ -6,16 +6,22 @@ import itertools
 import os
 import resource
 
+import lib
 import pytest
 import wire
 from fixtures import long_run
 from harness import close, is_sanitized, read_text
+from lib import can_map, in_python  # pylint: disable=unused-import
+from mapped import MappedEnd
+from pools import Member
 from procs import wait_for
 
 pytestmark = pytest.mark.deadline(1800 if long_run() else 90)
 AT_ONCE = 5_000 if long_run() else 500
 ROUNDS = 10 if long_run() else 3
 FLOWS_A_ROUND = 10_000
+MAPPED_AT_ONCE = 100
+MAPPED_A_ROUND = 10_000 if long_run() else 500
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,6 +65,36 @@ def test_memory_and_descriptors_are_back_at_the_baseline(daemon, name, touch):
         open_and_close_flows(daemon, name, FLOWS_A_ROUND, touch)
     daemon.wait_descriptors(descriptors)
     if not is_sanitized():  # quarantine and shadow grow
+        assert daemon.memory_kib() <= memory + 1024
+
+
+def open_and_close_mapped_flows(daemon, name, count):
+    """The same with mapped ends, and messages in the hot ring, the bulk ring and a block."""
+    for _ in range(count // MAPPED_AT_ONCE):
+        pairs = [lib.pair(name) for _ in range(MAPPED_AT_ONCE)]
+        for client, server in pairs:
+            server.send(b"y" * 1000, timeout=5)
+            client.send(b"x" * 10_000, timeout=5)
+            with client.loan(20_000, timeout=5) as loan:
+                loan.commit(timeout=5)
+            assert [len(server.recv(5)), len(server.recv(5)), len(client.recv(5))] == [10_000, 20_000, 1000]
+        assert pairs[0][0].is_mapped and pairs[0][1].is_mapped
+        for client, server in pairs:
+            client.close()
+            server.close()
+        wait_for(lambda: not os.listdir(daemon.path("flows")), "no flows")
+
+
+@in_python
+def test_mapped_flows_that_have_gone_leave_nothing(can_map, daemon, name):
+    charged = daemon.usage(0)["bytes"]
+    open_and_close_mapped_flows(daemon, name, MAPPED_A_ROUND)
+    descriptors, memory = daemon.descriptors(), daemon.memory_kib()
+    for _ in range(ROUNDS - 1):
+        open_and_close_mapped_flows(daemon, name, MAPPED_A_ROUND)
+    wait_for(lambda: daemon.usage(0)["bytes"] == charged, "all given back")
+    daemon.wait_descriptors(descriptors)
+    if not is_sanitized():
         assert daemon.memory_kib() <= memory + 1024
 
 
@@ -163,6 +199,31 @@ def test_a_daemon_out_of_descriptors_says_so_and_running_flows_go_on(fresh_daemo
     for fd in maps:
         os.close(fd)
     for pair in pairs:
+        close(*pair)
+    wait_for(lambda: not daemon.flow_states(), "no flows")
+    daemon.stop()
+
+
+def test_mapped_flows_take_no_descriptor_of_the_daemon(fresh_daemon):
+    """64 are enough for many of them, and for a pool."""
+    if is_sanitized():
+        pytest.skip("a sanitizer needs descriptors of its own: UBSan looks at memory through a pipe")
+    daemon, name, pairs = make_daemon_and_flows(
+        fresh_daemon, 50, limits=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    if "passthrough yes" not in read_text(daemon.path("version")):
+        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    ends = [[MappedEnd(daemon, fd) for fd in pair] for pair in pairs]
+    member = Member(daemon, "shared")
+    for number, (client, server) in enumerate(ends):
+        client.send(b"%d" % number)
+        assert server.receive() == b"%d" % number
+    assert member.allocate(0, b"x") >= 0
+    others = [name.pair() for _ in range(10)]
+    exercise(others)
+    member.close()
+    for end in itertools.chain(*ends):
+        end.close()
+    for pair in [*pairs, *others]:
         close(*pair)
     wait_for(lambda: not daemon.flow_states(), "no flows")
     daemon.stop()

@@ -12,11 +12,12 @@ import socket
 import stat
 
 import acls
+import mapped_bus
 import memory
 import pytest
 from harness import close, is_sanitized, read_text, track
 from lib import in_python, pair, seeds
-from mapped import Attached, protect
+from mapped import Attached, can_be_written, protect, ways_to_write
 from memory import READ, WRITE, ask, connect, outcome_of
 from procs import Child, as_user, wait_for
 from rootless import USER, rootless  # pylint: disable=unused-import
@@ -325,6 +326,55 @@ def test_memory_to_read_cannot_be_written_in_any_way(daemon, alices_end):
     tries, magic = as_user(ALICE, attempts)
     assert tries == [("mmap", errno.EACCES), ("mprotect", errno.EACCES), "EACCES", "EBADF", "EPERM", "EINVAL"]
     assert magic == b"flowseg\0"
+
+
+@pytest.fixture
+def alices_bus(daemon, open_bus):
+    """(tx of ALICE's port, number of the member) while she is one."""
+    ready, told = os.pipe()
+
+    def be_a_member():
+        fd = os.open(open_bus.bus, os.O_RDWR)
+        path = open_bus.file("port", str(flow_id(fd)), "tx")
+        os.write(told, b"%s %d" % (path.encode(), mapped_bus.attach(os.open(path, os.O_RDWR))["member"]))
+        signal.pause()
+    child = Child(be_a_member, uid=ALICE, keep=(told,))
+    os.close(told)
+    path, number = os.read(ready, 4096).split()
+    yield path.decode(), int(number)
+    os.close(ready)
+    child.kill()
+    child.reap()
+
+
+def test_memory_of_a_bus_is_handed_to_who_may_open_its_files(daemon, open_bus, alices_bus, quiet):
+    _, number = alices_bus
+    wanted = {("BUS_TX", READ): {ALICE, ROOT}, ("BUS_TX", WRITE): {ALICE, ROOT},
+              ("BUS_LOG", READ): {ROOT, ALICE, BOB}, ("BUS_LOG", WRITE): set()}
+    for mode, left_out in ((0o766, set()), (0o720, {ALICE, BOB})):
+        os.chmod(open_bus.bus, mode)
+        for (file, access), allowed in wanted.items():
+            for uid in (ROOT, ALICE, BOB):
+                may = uid in allowed - (left_out if file == "BUS_LOG" else set())
+                got = as_user(uid, outcome_of, daemon.mount, file, number, access)
+                assert got == (0 if may else errno.EACCES), (oct(mode), file, access, uid)
+    assert outcome_of(daemon.mount, "BUS_LOG", number + 1000, READ) == errno.ENOENT
+
+
+@pytest.mark.parametrize("file", ["TX", "RX", "STATUS", "POOL", "BUS_TX", "BUS_LOG"])
+def test_what_is_asked_for_to_read_is_never_mapped_to_write(daemon, alices_end, alices_bus, file):
+    number = {"TX": alices_end, "RX": alices_end, "BUS_TX": alices_bus[1], "BUS_LOG": alices_bus[1]}.get(file, ALICE)
+
+    def attempts():
+        pool = os.open(daemon.path("pools", str(ALICE)), os.O_RDWR)
+        fd = ask(daemon.mount, file, number)
+        with mmap.mmap(fd, 4096, mmap.MAP_SHARED, mmap.PROT_READ):
+            found = can_be_written(fd), ways_to_write(f"/proc/self/fd/{fd}")
+        if file in ("TX", "POOL", "BUS_TX"):
+            assert can_be_written(ask(daemon.mount, file, number, WRITE)), "it looks for the right thing"
+        os.close(pool)
+        return found
+    assert as_user(ALICE, attempts) == (False, [])
 
 
 def test_memory_to_write_keeps_its_size_and_its_mode(daemon, alices_end):

@@ -5,6 +5,8 @@ import errno
 import mmap
 import os
 import random
+import re
+import resource
 import select
 import signal
 import stat
@@ -15,7 +17,7 @@ import pools
 import procs
 import pytest
 import wire
-from harness import close, read_text, set_nonblock, track, write_text
+from harness import close, is_sanitized, read_text, set_nonblock, track, write_text
 from mapped import MappedEnd, protect
 from pools import FREE, HELD, IN_FLIGHT, Member
 from procs import Child, as_user, wait_for
@@ -740,3 +742,48 @@ def test_so_can_what_goes_to_one_name(fresh_daemon):
     MappedEnd(server, flow[0]).send(b"mapped")
     set_nonblock(flow[1], False)
     assert os.read(flow[1], 100) == b"mapped"
+
+
+def test_a_name_asks_for_it_and_its_later_flows_do(daemon, name):
+    before = name.pair()
+    name.set("direct", 0)
+    flow = name.pair()
+    with raises_errno(errno.EOPNOTSUPP):
+        MappedEnd(daemon, flow[0])
+    os.write(flow[0], b"through the daemon")
+    assert os.read(flow[1], 100) == b"through the daemon"
+    name.set("direct", 1)
+    for pair in (before, name.pair()):
+        MappedEnd(daemon, pair[0]).send(b"mapped")
+        assert os.read(pair[1], 100) == b"mapped"
+
+
+# --- locked --------------------------------------------------------------------------------------
+
+def locked_bytes(daemon):
+    """Of the daemon's mappings of pools."""
+    found, is_pool = 0, False
+    with open(f"/proc/{daemon.process.pid}/smaps", encoding="ascii") as smaps:
+        for line in smaps:
+            if re.match(r"[0-9a-f]+-", line):
+                is_pool = "flowfs-pool" in line
+            elif is_pool and line.startswith("Locked:"):
+                found += 1024 * int(line.split()[1])
+    return found
+
+
+@pytest.mark.parametrize("limit, lock, is_locked", [
+    (resource.RLIM_INFINITY, "true", True), (4096, "true", False), (resource.RLIM_INFINITY, "false", False)],
+    ids=["allowed", "not allowed", "not wanted"])
+def test_pools_are_kept_out_of_swap_where_that_is_allowed(fresh_daemon, limit, lock, is_locked):
+    if is_sanitized():
+        pytest.skip("sanitizers make mlock do nothing")
+    server = fresh_daemon(f"[pools]\nshared = '{NAMED}'\nlock = {lock}\n", limits=lambda: resource.setrlimit(
+        resource.RLIMIT_MEMLOCK, (limit, limit))).start()
+    member, so_far = Member(server, "shared"), 0
+    for index, (size, count) in enumerate(SIZES):
+        member.allocate(index, b"there, locked or not")
+        so_far += size * count
+        assert locked_bytes(server) >= so_far if is_locked else locked_bytes(server) == 0
+    refused = limit != resource.RLIM_INFINITY
+    assert server.log().count("pools may be swapped out") == refused, "told once, and it goes on"

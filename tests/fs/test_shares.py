@@ -10,9 +10,11 @@ import os
 import select
 import threading
 
+import pools
 import pytest
 import wire
 from harness import read_text
+from mapped import MappedEnd
 from procs import Child, as_user, wait_for
 
 VICTIM = 61210
@@ -21,11 +23,13 @@ BLOCK = 65536
 TOTAL = {"names": 200, "flows": 800, "bytes": 1280 * BLOCK, "descriptors": 1000, "held": 200}
 LIMIT = {resource: total // 10 for resource, total in TOTAL.items()}
 NONBLOCK = os.O_RDWR | os.O_NONBLOCK
+# Together more than a user may have.
+CLASSES = " ".join(f"{4096 << i}:{256 >> i}" for i in range(9))
 
 
 @pytest.fixture(scope="module")
 def config():
-    return ("[limits]\n" + "".join(f"{key} = {value}\n" for key, value in LIMIT.items()) +
+    return (f"[pools]\npersonal = '{CLASSES}'\n[limits]\n" + "".join(f"{key} = {value}\n" for key, value in LIMIT.items()) +
             "[limits.total]\n" + "".join(f"{key} = {value}\n" for key, value in TOTAL.items()))
 
 
@@ -80,6 +84,27 @@ def take_segments(daemon, _shared):
             pairs.append(name.pair())
         path = daemon.path("flows", str(wire.flow_id(pairs[-1][number % 2])), "tx")
         return bool(os.open(path, os.O_RDWR))
+    return until_refused(take)
+
+
+def take_mapped_ends(daemon, _shared):
+    """Mapped ends, each with its own segment and that of its peer."""
+    name, pairs = own_name(daemon), []
+
+    def take(number):
+        if number % 2 == 0:
+            pairs.append(name.pair())
+        return bool(MappedEnd(daemon, pairs[-1][number % 2]))
+    return until_refused(take)
+
+
+def take_blocks(daemon, _shared):
+    """The blocks of one's own pool, a size after the other."""
+    member = pools.Member(daemon, os.getuid())
+
+    def take(index):
+        pools.want_class(member.fd, index)
+        return 1
     return until_refused(take)
 
 
@@ -173,15 +198,19 @@ def test_a_dozen_leave_something_to_the_next_and_to_root(daemon, shared, resourc
 
 
 @pytest.mark.parametrize("colluders", [1, 8])
-def test_others_keep_their_segments(daemon, shared, colluders):
+@pytest.mark.parametrize("take", [take_segments, take_mapped_ends, take_blocks])
+def test_others_keep_their_memory(daemon, shared, take, colluders):
+    """As much as when nobody else is there, which is what his own tenth pays for."""
     if "passthrough yes" not in read_text(daemon.path("version")):
         pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
-    alone = as_user(VICTIM, take_segments, daemon, shared)
+    alone = as_user(VICTIM, take, daemon, shared)
     assert alone[0] > 0 and alone[1] == errno.EDQUOT
-    wait_for(lambda: not daemon.flow_states(), "no flows")
+    wait_for(lambda: daemon.usage(VICTIM)["bytes"] == "0", "all given back")
     for uid in COLLUDERS[:colluders]:
-        assert Hoarder(uid, take_segments, daemon, shared).refusal == errno.EDQUOT
-    assert Hoarder(VICTIM, take_segments, daemon, shared).amount == alone[0]
+        hoard = Hoarder(uid, take, daemon, shared)
+        assert (hoard.amount, hoard.refusal) == alone
+    mine = Hoarder(VICTIM, take, daemon, shared)
+    assert (mine.amount, mine.refusal) == alone
 
 
 # --- what belongs to one and is used by many -----------------------------------------------------
