@@ -29,7 +29,8 @@ CLASSES = " ".join(f"{4096 << i}:{256 >> i}" for i in range(9))
 
 @pytest.fixture(scope="module")
 def config():
-    return (f"[pools]\npersonal = '{CLASSES}'\n[limits]\n" + "".join(f"{key} = {value}\n" for key, value in LIMIT.items()) +
+    return (f"[pools]\npersonal = '{CLASSES}'\n" +
+            "[limits]\n" + "".join(f"{key} = {value}\n" for key, value in LIMIT.items()) +
             "[limits.total]\n" + "".join(f"{key} = {value}\n" for key, value in TOTAL.items()))
 
 
