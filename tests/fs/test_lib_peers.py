@@ -9,6 +9,7 @@ import subprocess
 import threading
 
 import pytest
+from fixtures import long_run
 from harness import close, is_sanitized, read_text
 from lib import MODES, can_map, in_python, pair, seeds  # pylint: disable=unused-import
 from procs import Child, wait_for
@@ -290,9 +291,9 @@ def test_a_forked_child_lets_go(can_map, daemon, name, modes):
 
 
 @in_python
-@pytest.mark.deadline(900)
+@pytest.mark.deadline(3600 if long_run() else 300)
 def test_killed_at_any_moment_nothing_is_left(can_map, daemon, open_name):
-    kills = 10000 if os.environ.get("FLOWFS_LONG") == "1" else 200
+    kills = 10000 if long_run() else 200
     mount = daemon.mount
     choose = random.Random(next(seeds))
 

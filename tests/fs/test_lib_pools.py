@@ -10,6 +10,7 @@ import signal
 import threading
 
 import pytest
+from fixtures import long_run
 from harness import close, is_sanitized, read_values, set_nonblock
 from lib import FILE, NO_POOL, can_map, in_python, pair, seeds  # pylint: disable=unused-import
 from procs import Child, wait_for
@@ -456,9 +457,9 @@ def echo_until_it_dies(flow):
     return echoed
 
 
-@pytest.mark.deadline(900)
+@pytest.mark.deadline(3600 if long_run() else 300)
 def test_killed_at_any_moment_no_block_is_lost(can_map, daemon, open_name):
-    kills = 10000 if os.environ.get("FLOWFS_LONG") == "1" else 100
+    kills = 10000 if long_run() else 100
     choose = random.Random(next(seeds))
     mount = daemon.mount
     echoed = 0
