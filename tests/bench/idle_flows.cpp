@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -91,11 +90,7 @@ void make_pair(const Arguments& arguments, const BenchName& name, std::vector<Fl
 
 int main(int argc, char** argv) {
   const Arguments arguments = flowfs::bench::parse(argc, argv);
-  const char* const pid = std::getenv("FLOWFS_DAEMON_PID");
-  if (pid == nullptr) {
-    (void)std::fputs("idle_flows: $FLOWFS_DAEMON_PID must name the daemon's process\n", stderr);
-    return 2;
-  }
+  const std::string pid = std::to_string(flowfs::bench::daemon_process());
   const BenchName name(arguments.mount);
   const std::size_t flows = std::max<std::size_t>(kFlows / arguments.scale, 10);
   const auto rest = std::chrono::milliseconds(1000 / std::min<std::size_t>(arguments.scale, 10));

@@ -16,9 +16,16 @@ TITLES = {
     "msgs_per_s": "One way, messages a second", "bytes_per_s": "One way, bytes a second",
     "first_byte_p50_us": "From dial to first byte, median, µs",
     "first_byte_last_100_p50_us": "From dial to first byte, last of 10,000 flows, µs",
+    "sent_per_s_to_4": "Sent a second to 4 readers, none lost", "sent_per_s_to_8": "Sent a second to 8 readers, none lost",
+    "delivered_per_s_4_to_4": "Delivered a second, 4 senders to 4 readers",
+    "send_ns": "A send, ns, readers that do not look", "send_processor_ns": "Processor time of a send, ns",
+    "latency_p99_us": "From sender to reader, 99th percentile, µs", "missed": "Missed by all readers",
+    "processor_share": "Share of one processor, sender and readers",
+    "daemon_processor_share": "Share of one processor, the daemon", "lost_uncounted": "Lost and not counted",
+    "retransmissions": "TCP segments sent again, a second",
     "memory_bytes": "Memory of an idle flow, bytes", "wake_ups_per_s": "Wake-ups of an idle daemon a second",
 }
-MORE_IS_BETTER = ("msgs_per_s", "bytes_per_s")
+MORE_IS_BETTER = ("msgs_per_s", "bytes_per_s", "sent_per_s_to_4", "sent_per_s_to_8", "delivered_per_s_4_to_4")
 LABEL, PLOT, VALUE, BAR, GAP = 190, 560, 110, 16, 5  # pixels
 
 STYLE = """

@@ -2,6 +2,7 @@
 // Small programs of our own in memory that both processes share: what the machine can do at best.
 #pragma once
 
+#include "group.hpp"
 #include "transport.hpp"
 
 namespace flowfs::bench {
@@ -11,8 +12,9 @@ namespace flowfs::bench {
 Transport cache_line();
 // Two words, each waited for and woken in the kernel. No payload.
 Transport raw_futex();
-// A ring of records with a commit word each, copied in and out, without anything that a flow has
-// besides: no checks, no rights, no deaths.
+// A bare_ring.hpp in each direction.
 Transport bare_ring(bool spins);
+// One bare_ring.hpp from a sender to several readers, which sleep where there is nothing to do.
+Group bare_broadcast();
 
 }  // namespace flowfs::bench

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import page
 import pytest
+import results
 import run
 
 
@@ -76,6 +77,23 @@ def test_nothing_to_draw_is_still_a_page():
     assert "<svg" not in page.render([skipped()])
     assert page.render([]).startswith("<!DOCTYPE html>")
     assert "<svg" in page.render([line(value=0.0, peer=None)])
+
+
+def test_a_line_from_python_is_like_one_from_cpp():
+    what = {"metric": "rtt_p50_us", "size": 64}
+    made = results.compared("ours", [1.0, 2.0, 4.0], "theirs", [20.0], target=0.2, **what)
+    assert made == {**line(mode="free", peer_spread=0), "spread": 1.5, "target": 0.2, "met": True}
+    assert list(made) == list(line())
+    assert results.skipped("ours", "absent", "it was <not> there", **what) == {**skipped(), "mode": "free",
+                                                                             "ratio": None, "met": None}
+    assert not results.compared("ours", [1], "theirs", [1], target=3, at_most=False, **what)["met"]
+
+
+def test_some_programs_alone():
+    assert run.parse(["folder", "5", "--only", "bus_mapped", "50"]).numbers == ["5", "50"]
+    assert run.parse(["folder", "--only", "pool_alloc", "--only", "file_mode"]).only == ["pool_alloc", "file_mode"]
+    with pytest.raises(SystemExit):
+        run.parse(["folder", "--only", "no_such_program"])
 
 
 @pytest.mark.parametrize("value, text", [

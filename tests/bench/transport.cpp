@@ -3,19 +3,14 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <iostream>
-#include <string_view>
 #include <thread>
 
 namespace flowfs::bench {
@@ -27,52 +22,20 @@ double micros_since(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
 }
 
-// A far side that dies would be waited for for ever.
-void on_far_end(int /*signal*/, siginfo_t* about, void* /*context*/) {
-  if (about->si_code != CLD_EXITED || about->si_status != 0) {
-    constexpr std::string_view kText = "the far side failed\n";
-    (void)!write(STDERR_FILENO, kText.data(), kText.size());
-    _exit(1);
-  }
-}
-
-void watch_far_side() {
-  struct sigaction action{};
-  action.sa_sigaction = on_far_end;
-  action.sa_flags = SA_SIGINFO | SA_NOCLDSTOP | SA_RESTART;
-  if (sigaction(SIGCHLD, &action, nullptr) != 0) {
-    die("sigaction");
-  }
-}
-
-// Runs `body` with the far side in a process of its own, which ends with it.
+// Runs `body` with the far side in a process of its own.
 pid_t start_far_side(const OpenSide& open, Placement placement,
                      const std::function<void(Side&)>& body) {
-  watch_far_side();
-  const pid_t near = getpid();
-  const pid_t pid = fork();
-  if (pid < 0) {
-    die("fork");
-  }
-  if (pid == 0) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != near) {
-      _exit(1);
-    }
+  const pid_t pid = start_process([&] {
     place(placement, true);
-    {
-      const auto side = open(true);
-      body(*side);
-    }
-    _exit(0);
-  }
+    const auto side = open(true);
+    body(*side);
+  });
   place(placement, false);
   return pid;
 }
 
 void finish_far_side(pid_t pid) {
-  if (waitpid(pid, nullptr, 0) != pid) {
-    die("waitpid");
-  }
+  finish_process(pid);
   unplace();
 }
 
@@ -89,11 +52,6 @@ void receive_all(Side& side, std::span<std::byte> message, std::size_t count) {
 }
 
 }  // namespace
-
-void die(const char* what) {
-  std::perror(what);
-  std::exit(1);
-}
 
 std::vector<double> round_trips(const Transport& transport, Placement placement, std::size_t bytes,
                                 std::size_t count) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "measure.hpp"
+#include "processes.hpp"
 
 namespace flowfs::bench {
 
@@ -44,8 +45,6 @@ struct Transport {
   std::string missing = "";  // why there is none, where there is none
   std::size_t bytes = 0;     // of its messages, where that is not the same for all
 };
-
-[[noreturn]] void die(const char* what);
 
 // Round-trip times in microseconds, `count` after a warm-up, between this process and a forked one
 // that sends everything back.

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <memory>
 
 namespace flowfs::bench {
 namespace {
@@ -32,8 +33,24 @@ class Socket {
            message.size(), "zmq_send");
   }
   void receive(std::span<std::byte> message) {
-    expect(retried([&] { return zmq_recv(socket_, message.data(), message.size(), 0); }),
-           message.size(), "zmq_recv");
+    if (!try_receive(message)) {
+      die("zmq_recv");
+    }
+  }
+  // False: none has come in the socket's own time.
+  bool try_receive(std::span<std::byte> message) {
+    const int got = retried([&] { return zmq_recv(socket_, message.data(), message.size(), 0); });
+    if (got < 0 && zmq_errno() == EAGAIN) {
+      return false;
+    }
+    expect(got, message.size(), "zmq_recv");
+    return true;
+  }
+  void set(int option, int value) { set(option, &value, sizeof value); }
+  void set(int option, const void* value, std::size_t bytes) {
+    if (zmq_setsockopt(socket_, option, value, bytes) != 0) {
+      die("zmq_setsockopt");
+    }
   }
 
  private:
@@ -90,16 +107,71 @@ class PushPullSide final : public Side {
   Socket pull_;
 };
 
+// A publisher that waits for a full subscriber instead of leaving out what it has no room for.
+class Publisher final : public Part {
+ public:
+  Publisher(const std::string& address, std::size_t subscribers)
+      : socket_(context_.context, ZMQ_XPUB, address, true) {
+    socket_.set(ZMQ_XPUB_NODROP, 1);
+    socket_.set(ZMQ_XPUB_VERBOSE, 1);  // each subscription, though it is the same
+    std::byte subscription{};
+    for (std::size_t i = 0; i < subscribers; ++i) {
+      socket_.receive({&subscription, 1});
+    }
+  }
+  void send(std::span<const std::byte> message) override { socket_.send(message); }
+  bool receive(std::span<std::byte> /*message*/, Micros /*patience*/) override { return false; }
+
+ private:
+  Context context_;
+  Socket socket_;
+};
+
+class Subscriber final : public Part {
+ public:
+  explicit Subscriber(const std::string& address)
+      : socket_(context_.context, ZMQ_SUB, address, false) {
+    socket_.set(ZMQ_SUBSCRIBE, "", 0);
+  }
+  void send(std::span<const std::byte> /*message*/) override { die("a subscriber"); }
+  bool receive(std::span<std::byte> message, Micros patience) override {
+    if (patience != patience_) {
+      patience_ = patience;
+      socket_.set(ZMQ_RCVTIMEO, static_cast<int>(patience.count() / 1000));
+    }
+    return socket_.try_receive(message);
+  }
+
+ private:
+  Context context_;
+  Socket socket_;
+  Micros patience_{};
+};
+
 // Abstract addresses: nothing is left behind in any folder.
+std::string new_address() {
+  static unsigned number = 0;
+  return "@flowfs-bench-" + std::to_string(getpid()) + "-" + std::to_string(++number);
+}
+
 template <typename ZeromqSide>
 OpenSide open_zeromq() {
-  static unsigned number = 0;
-  const std::string base =
-      "@flowfs-bench-" + std::to_string(getpid()) + "-" + std::to_string(++number);
-  return [base](bool far) { return std::make_unique<ZeromqSide>(base, far); };
+  return [base = new_address()](bool far) { return std::make_unique<ZeromqSide>(base, far); };
 }
 
 }  // namespace
+
+Group zeromq_pub_sub() {
+  return {.name = "zeromq_pub_sub", .prepare = [](const GroupSize& size) -> OpenPart {
+            return [address = "ipc://" + new_address(),
+                    readers = size.readers](Role role) -> std::unique_ptr<Part> {
+              if (role.sends) {
+                return std::make_unique<Publisher>(address, readers);
+              }
+              return std::make_unique<Subscriber>(address);
+            };
+          }};
+}
 
 Transport zeromq_pairs() { return {.name = "zeromq_pair", .prepare = open_zeromq<PairSide>}; }
 Transport zeromq_push_pull() {
@@ -121,6 +193,7 @@ Transport zeromq_pairs() { return {.name = "zeromq_pair", .prepare = {}, .missin
 Transport zeromq_push_pull() {
   return {.name = "zeromq_push_pull", .prepare = {}, .missing = kWhy};
 }
+Group zeromq_pub_sub() { return {.name = "zeromq_pub_sub", .prepare = {}, .missing = kWhy}; }
 
 }  // namespace flowfs::bench
 
