@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 
 #include <array>
+#include <atomic>
 
 #include "auth/evp.hpp"
 
@@ -46,15 +47,24 @@ constexpr std::array kDigests{
     DigestInfo{Digest::blake2b_512, "blake2b-512", 64},
 };
 
+// Looked for until the answer is one that stays: not that there was no memory to look.
 bool has_ml_kem() {
-  static const bool found = [] {
+  enum class Found : std::uint8_t { unknown, no, yes };
+  static std::atomic<Found> found = Found::unknown;
+  // relaxed: whoever sees an older answer comes to the same one again.
+  if (found.load(std::memory_order_relaxed) == Found::unknown) {
     ERR_set_mark();  // that it is not there is no error
     EVP_KEM* const kem = EVP_KEM_fetch(nullptr, "ML-KEM-768", nullptr);
+    const int reason = ERR_GET_REASON(ERR_peek_last_error());
     ERR_pop_to_mark();
     EVP_KEM_free(kem);
-    return kem != nullptr;
-  }();
-  return found;
+    if (kem != nullptr) {
+      found.store(Found::yes, std::memory_order_relaxed);
+    } else if (reason != ERR_R_MALLOC_FAILURE) {
+      found.store(Found::no, std::memory_order_relaxed);
+    }
+  }
+  return found.load(std::memory_order_relaxed) == Found::yes;
 }
 
 }  // namespace

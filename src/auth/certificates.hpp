@@ -7,7 +7,8 @@
 // and the name among its alternative names, byte for byte and without wildcards. The common name is
 // never looked at but to say why a chain is refused.
 // Threads: a Trust is filled by one and may then be used by any number at once.
-// Errors: of the text, as in credentials.hpp.
+// Errors: of the text, as in credentials.hpp. Out of memory nothing is believed that would not be
+// otherwise: a Verdict that refuses, a failure, or std::bad_alloc.
 #pragma once
 
 #include <cstddef>

@@ -5,6 +5,7 @@
 #include <openssl/params.h>
 
 #include <array>
+#include <atomic>
 
 #include "auth/evp.hpp"
 
@@ -21,13 +22,26 @@ OSSL_PARAM octets(const char* key, View bytes) {
   return OSSL_PARAM_construct_octet_string(key, writable(bytes.data()), bytes.size());
 }
 
+// Looked up once, as that takes longer than a derivation; but again where it failed for want of
+// memory.
+KdfCtxPtr new_hkdf() {
+  static std::atomic<EVP_KDF*> found = nullptr;
+  EVP_KDF* function = found.load(std::memory_order_acquire);  // pairs with the exchange below
+  if (function == nullptr) {
+    KdfPtr mine(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
+    // acq_rel, pairs with the load above and with itself: whoever finds it finds it made.
+    if (found.compare_exchange_strong(function, mine.get(), std::memory_order_acq_rel)) {
+      function = mine.release();  // and kept as long as the process
+    }
+  }
+  return KdfCtxPtr(EVP_KDF_CTX_new(function));
+}
+
 }  // namespace
 
 Result<Secret> hkdf(Digest digest, View key, View salt, View info, std::size_t size) {
-  // Looked up once: it takes longer than the derivation.
-  static const KdfPtr kHkdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
   const char* const name = openssl_name(digest);
-  const KdfCtxPtr context(EVP_KDF_CTX_new(kHkdf.get()));
+  const KdfCtxPtr context = new_hkdf();
   if (name == nullptr || context == nullptr) {
     return fail(EINVAL, "HKDF");
   }

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <span>
 
 #include "auth/policy_file.hpp"
 
@@ -14,6 +16,8 @@ constexpr const char* kCertificate = "crt.pem";
 constexpr const char* kKey = "key.pem";
 constexpr const char* kServerKey = "kem.pem";
 constexpr const char* kPolicy = "enc.toml";
+constexpr int kMostTries = 8;                          // to read what changes at the same time
+constexpr std::chrono::milliseconds kLongestTick{20};  // of the clock that files get their times by
 
 // A part of what is believed: its folder, and whether going on without one of its files is safe.
 struct Kind {
@@ -117,6 +121,10 @@ std::optional<Policy> read_policy(Reader& reader) {
   if (!text) {
     return std::nullopt;
   }
+  if (text->empty()) {  // as a file is while a shell writes it anew: not to ask for anything then
+    reader.refuse(kPolicy, "it is empty");
+    return std::nullopt;
+  }
   auto policy = parse_policy(text_of(*text));
   if (!policy) {
     for (const PolicyProblem& problem : policy.error()) {
@@ -153,6 +161,15 @@ Stamp stamp_of(const Result<GuardedFolder>& folder) {
   return folder ? folder->stamp() : Stamp{.bytes = -folder.error().error};
 }
 
+// Whether another change would show in the stamps: one in the same tick of the kernel's clock as
+// the last would not.
+bool would_show(std::span<const Stamp> stamps) {
+  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
+  const auto settled_ns = std::chrono::nanoseconds(since_epoch - kLongestTick).count();
+  return std::ranges::all_of(
+      stamps, [settled_ns](const Stamp& stamp) { return stamp.changed_ns < settled_ns; });
+}
+
 }  // namespace
 
 std::string_view to_string(Side side) { return side == Side::server ? "server" : "client"; }
@@ -166,13 +183,28 @@ Result<Value> SecurityFolder::look(Part<Value>& part, Instant now, const Stamps&
   if (part.value && now < part.looked + kLookAgain) {
     return *part.value;
   }
-  part.looked = now;
-  std::vector<Stamp> current = stamps();  // before it is read: a change meanwhile is seen next time
-  if (part.value && current == part.stamps) {
+  std::vector<Stamp> current = stamps();
+  if (part.value && part.lasts && current == part.stamps) {
+    part.looked = now;
     return *part.value;
   }
   Complaints complaints;
-  part.value = load(complaints);
+  Result<Value> value = load(complaints);
+  std::vector<Stamp> behind = stamps();
+  // A folder that was taken away meanwhile, another in its place, seems to ask for nothing.
+  for (int i = 0; behind != current && i < kMostTries; ++i) {
+    current = std::exchange(behind, {});
+    complaints.clear();
+    value = load(complaints);
+    behind = stamps();
+  }
+  if (behind != current) {
+    value = fail(EKEYREJECTED, "it never stops to change");
+  }
+  part.value = std::move(value);
+  part.looked = now;
+  // What failed may have failed for want of a descriptor or of memory, which no stamp shows.
+  part.lasts = would_show(current) && part.value->has_value() && complaints.empty();
   part.stamps = std::move(current);
   for (const Complaint& complaint : complaints) {
     if (std::ranges::find(part.complaints, complaint) == part.complaints.end()) {

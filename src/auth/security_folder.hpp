@@ -6,11 +6,11 @@
 //     server/NAME/ and client/NAME/   crt.pem  key.pem  kem.pem  enc.toml
 //
 // Threads: any; it reads files, so never the loop's.
-// Shape: a part is read when it is asked for and again when it has changed, and looked at no more
-// than once in kLookAgain.
-// Errors: whatever is there and cannot be used fails whoever asks for it (EKEYREJECTED), as going
-// on without it would be to do less than the administrator wanted; only an authority that cannot be
-// read is passed over. The reasons go to `complain`, once until the files change.
+// Shape: a part is read when it is asked for and again when it has changed or could not be used,
+// and looked at no more than once in kLookAgain. Errors: whatever is there and cannot be used fails
+// whoever asks for it (EKEYREJECTED), as going on without it would be to do less than the
+// administrator wanted; only an authority that cannot be read is passed over. The reasons go to
+// `complain`, once until the files change.
 #pragma once
 
 #include <chrono>
@@ -81,6 +81,7 @@ class SecurityFolder {
   struct Part {
     Instant looked{};
     std::vector<Stamp> stamps;
+    bool lasts = false;  // as long as these are the stamps
     Complaints complaints;
     std::optional<Result<Value>> value;  // nullopt: never read
   };

@@ -140,6 +140,24 @@ int make_certificate(const Common& common, const CertOptions& options, auth::Sid
   return write_all(common, folder, texts, options.replace);
 }
 
+// All that both sides of a name need, in one go; an authority that is there stays.
+int make_laboratory(const Common& common, const CertOptions& options) {
+  if (!check_name(options.word)) {
+    return kUsage;
+  }
+  int done = kDone;
+  if (::access(authority_file(options.folder, "key.pem").c_str(), F_OK) != 0) {
+    CertOptions of_authority = options;
+    of_authority.subject.clear();
+    of_authority.days.reset();
+    done = init(common, of_authority, options.folder);
+  }
+  for (const auth::Side side : {auth::Side::server, auth::Side::client}) {
+    done = done == kDone ? make_certificate(common, options, side) : done;
+  }
+  return done;
+}
+
 // The server's key that its clients encapsulate to, and what they have of it.
 int make_server_key(const Common& common, const CertOptions& options) {
   if (!check_name(options.word)) {
@@ -210,6 +228,9 @@ int run_cert(const Common& common, const CertOptions& options) {
   }
   if (options.action == "revoke") {
     return revoke(common, options);
+  }
+  if (options.action == "lab") {
+    return make_laboratory(common, options);
   }
   if (options.action == "kem") {
     return make_server_key(common, options);

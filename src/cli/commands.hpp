@@ -90,7 +90,7 @@ struct ServeOptions {
 int run_serve(const Common& common, const ServeOptions& options);
 
 struct CertOptions {
-  std::string action;  // init, server, client, revoke, check
+  std::string action;  // init, server, client, lab, kem, revoke, check
   std::string word;    // the name; of init and check the folder, empty: `folder`
   std::string folder;
   std::vector<std::string> hosts;

@@ -197,9 +197,9 @@ void add_cert(CLI::App& app, Arguments& arguments) {
   CertOptions& options = arguments.cert;
   CLI::App* const cert =
       add_command(app, arguments, "cert", "Make and check the certificates of names");
-  cert->add_option("ACTION", options.action, "init, server, client, kem, revoke or check")
+  cert->add_option("ACTION", options.action, "init, server, client, lab, kem, revoke or check")
       ->required()
-      ->check(CLI::IsMember({"init", "server", "client", "kem", "revoke", "check"}));
+      ->check(CLI::IsMember({"init", "server", "client", "lab", "kem", "revoke", "check"}));
   cert->add_option("WORD", options.word, "The name; of init and check the folder");
   cert->add_option("--dir", options.folder, "The security folder (/etc/flowfs/security)")
       ->type_name("DIR")

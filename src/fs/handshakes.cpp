@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <ctime>
+#include <new>
 #include <utility>
 
 #include "base/log.hpp"
@@ -12,7 +13,6 @@
 namespace flowfs::fs {
 namespace {
 
-constexpr std::size_t kMostWaiting = 1'024;
 constexpr double kRate = 500;  // handshakes a second of one uid
 constexpr std::chrono::seconds kTellAgain{1};
 constexpr double kLines = 200;  // of the log, a second; whatever is refused beyond is counted
@@ -58,7 +58,8 @@ struct Handshakes::State {
                        complaint.path, complaint.why);
         }) {}
 
-  Admission run(const std::string& name, const GivenSecurity& given, uid_t uid);
+  Admission run(const std::string& name, const GivenSecurity& given, uid_t uid) noexcept;
+  Admission admit(const std::string& name, const GivenSecurity& given, uid_t uid);
   Admission shake_hands(auth::Party client, const auth::Party& server, uid_t uid);
   // What is there and cannot be looked into may have a policy.
   [[nodiscard]] bool folder_is_there() const {
@@ -72,7 +73,16 @@ struct Handshakes::State {
   auth::Responder responder{{.rate = 2 * kRate}, clock.now()};  // `dials` has the say
 };
 
-Admission Handshakes::State::run(const std::string& name, const GivenSecurity& given, uid_t uid) {
+Admission Handshakes::State::run(const std::string& name, const GivenSecurity& given,
+                                 uid_t uid) noexcept {
+  try {
+    return admit(name, given, uid);
+  } catch (const std::bad_alloc&) {
+    return {.error = ENOMEM, .reason = "out of memory"};
+  }
+}
+
+Admission Handshakes::State::admit(const std::string& name, const GivenSecurity& given, uid_t uid) {
   const auto security = security_of(folder, name, given, Clock::now());
   if (!security) {
     return {.error = security.error().error,
@@ -130,27 +140,48 @@ void Handshakes::configure(std::string folder) {
 
 bool Handshakes::try_run(const std::string& name, GivenSecurity given, uid_t uid, Done done) {
   FLOWFS_CHECK(state_ != nullptr);
-  if (worker_ == nullptr) {
-    worker_ = std::make_unique<Workers>(loop_, "handshakes", 1, kMostWaiting);
-  }
   struct Outcome {
     Admission admission;
     bool folder_is_there = true;
   };
   auto outcome = std::make_shared<Outcome>();
-  const auto job = [state = state_, outcome, name, given = std::move(given), uid] {
+  auto job = [state = state_, outcome, name, given = std::move(given), uid] {
     outcome->folder_is_there = state->folder_is_there();
     if (outcome->folder_is_there || given.asks()) {
       outcome->admission = state->run(name, given, uid);
     }
   };
-  return worker_->try_submit(job, [this, outcome, name, uid, done = std::move(done)] {
+  auto told = [this, outcome, name, uid, done = std::move(done)] {
     if (!outcome->folder_is_there) {
       next_look_ = Clock::now() + auth::SecurityFolder::kLookAgain;
     }
     finish(name, uid, outcome->admission);
     done(std::move(outcome->admission));
-  });
+  };
+  if (!waiting_.try_add(uid, {.run = std::move(job), .done = std::move(told)})) {
+    return false;
+  }
+  if (!busy_) {
+    run_next();
+  }
+  return true;
+}
+
+void Handshakes::run_next() {
+  std::optional<Job> job = waiting_.take();
+  busy_ = job.has_value();
+  if (!busy_) {
+    return;
+  }
+  if (worker_ == nullptr) {
+    worker_ = std::make_unique<Workers>(loop_, "handshakes");
+  }
+  const bool submitted =
+      worker_->try_submit(std::move(job->run), [this, done = std::move(job->done)] {
+        run_next();  // first, so that the worker goes on meanwhile
+        done();
+      });
+  FLOWFS_CHECK(submitted);  // it has one at a time
 }
 
 void Handshakes::finish(const std::string& name, uid_t uid, const Admission& admission) {

@@ -5,13 +5,15 @@
 // Both sides of such a handshake are in this daemon, each with the certificate and the policy that
 // are configured for it (name_security.hpp). The programs have no part in it. It runs on a worker,
 // before the dial comes to the registry, so a server that waits never hears of one that is refused.
+// There are names whose handshakes take long (an RSA key of 8192 bits), so users take turns there:
+// whoever dials such a name without end keeps others waiting for one of his at a time.
 //
 // Where both sides allow encryption, what the flow carries is sealed from end to end with the keys
 // that come out of it: flow/sealing.hpp.
 // Threads: the loop's.
-// Errors: an admission that is refused has the errno of auth::Refused, or EKEYREJECTED where what
-// the administrator wrote cannot be read; the reason is in the log, once a second for the same
-// name.
+// Errors: an admission that is refused has the errno of auth::Refused, EKEYREJECTED where what the
+// administrator wrote cannot be read, or ENOMEM; the reason is in the log, once a second for the
+// same name.
 #pragma once
 
 #include <sys/types.h>
@@ -30,6 +32,7 @@
 #include "base/worker.hpp"
 #include "flow/sealing.hpp"
 #include "fs/name_security.hpp"
+#include "fs/turns.hpp"
 
 namespace flowfs::fs {
 
@@ -58,19 +61,29 @@ class Handshakes {
   [[nodiscard]] bool wanted(const GivenSecurity& given, Instant now) const {
     return given.asks() || now >= next_look_;
   }
-  // False where too many wait. `done` runs later.
+  // False where too many wait, of this user or of all. `done` runs later.
   [[nodiscard]] bool try_run(const std::string& name, GivenSecurity given, uid_t uid, Done done);
 
   [[nodiscard]] std::uint64_t admitted() const { return admitted_; }
   [[nodiscard]] std::uint64_t refused() const { return refused_; }
 
  private:
+  static constexpr std::size_t kMostWaiting = 4'096;
+  static constexpr std::size_t kMostOfOne = 256;
+
   struct State;  // what the worker uses
+  struct Job {
+    std::function<void()> run;  // on the worker
+    std::function<void()> done;
+  };
+  void run_next();
   void finish(const std::string& name, uid_t uid, const Admission& admission);
 
   Loop& loop_;
   std::shared_ptr<State> state_;
-  std::unique_ptr<Workers> worker_;  // one, made at the first handshake
+  Turns<Job> waiting_{kMostWaiting, kMostOfOne};
+  bool busy_ = false;                // the worker has a job
+  std::unique_ptr<Workers> worker_;  // one thread, made at the first handshake
   Instant next_look_{};
   std::uint64_t admitted_ = 0;
   std::uint64_t refused_ = 0;

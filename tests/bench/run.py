@@ -37,6 +37,17 @@ def measure(program, numbers, log):
     return json.loads(done.stdout)
 
 
+def measure_all(programs, numbers, log):
+    """The figures of all programs, and which have failed: theirs are missing, the others' are not."""
+    results, failed = [], []
+    for program in programs:
+        try:
+            results += measure(program, numbers, log)
+        except subprocess.CalledProcessError as error:
+            failed.append(f"{program} ended with status {error.returncode}")
+    return results, failed
+
+
 def row(line):
     """A line of the table."""
     if "skipped" in line:
@@ -63,7 +74,7 @@ def main():
     folder, programs = given.folder, given.only or PROGRAMS
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "log"), "w", encoding="utf-8") as log:
-        results = [line for program in programs for line in measure(program, given.numbers, log)]
+        results, failed = measure_all(programs, given.numbers, log)
     with open(os.path.join(folder, "results.json"), "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
         file.write("\n")
@@ -73,6 +84,8 @@ def main():
           f"{'peer':22} {'ratio':>8}  target")
     for line in results:
         print(row(line))
+    if failed:
+        sys.exit(f"{', '.join(failed)}: {os.path.join(folder, 'log')} says why")
 
 
 if __name__ == "__main__":

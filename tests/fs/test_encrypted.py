@@ -5,14 +5,15 @@ and between one and the other; the key of an end, and those who lie."""
 import errno
 import mmap
 import os
+import signal
 import stat
 
 import pytest
 import wire
 from harness import Name, close, is_sanitized, read_text, read_values, set_nonblock, track, write_text
-from lib import MODES, can_map, in_python, pair  # pylint: disable=unused-import
+from lib import FILE, MODES, can_map, in_python, pair  # pylint: disable=unused-import
 from mapped import MappedEnd
-from procs import as_user, wait_for
+from procs import Child, as_user, wait_for
 from sysc import raises_errno
 
 ALICE = 61001
@@ -268,6 +269,66 @@ def test_an_end_that_is_no_longer_mapped_goes_on_as_a_file(daemon, can_map, seal
         assert os.read(server, 100) == b"as a file"
         os.write(server, b"back")
         assert os.read(client, 100) == b"back"
+
+
+def killed_program(daemon, fd):
+    """Attaches the end, takes its key, and is killed."""
+    readable, writable = os.pipe()
+
+    def program():
+        _end = MappedEnd(daemon, fd)
+        os.write(writable, b"%d" % len(read_key(daemon, fd)))
+        signal.pause()
+    child = Child(program, keep=(fd, writable))
+    assert os.read(readable, 10) == b"%d" % KEY_BYTES
+    child.kill()
+    child.reap()
+    close(readable, writable)
+
+
+def test_an_end_whose_program_is_killed_goes_on_as_a_file(daemon, can_map, sealed):
+    """Its descriptor is somebody else's as well. The keys that were lost with it are never missed."""
+    client, server = sealed.pair()
+    for fd, other in ((client, server), (server, client), (client, server)):
+        killed_program(daemon, fd)
+
+        def written():
+            try:
+                return os.write(fd, b"as a file")  # pylint: disable=cell-var-from-loop
+            except OSError as error:
+                assert error.errno == errno.EBUSY
+                return 0
+        wait_for(written, "the end to be a file again")
+        assert os.read(other, 100) == b"as a file"
+        os.write(other, b"back")
+        assert os.read(fd, 100) == b"back"
+
+
+@in_python
+@pytest.mark.parametrize("mode", [0, FILE])
+def test_what_was_sealed_before_its_sender_was_killed_arrives(daemon, can_map, sealed, mode):
+    import flowfs  # pylint: disable=import-outside-toplevel
+    server = flowfs.accept(sealed.name, daemon.mount, mode, timeout=0)
+
+    def message(number):
+        return b"%d " % number * (1 + number % 2000)
+
+    def send():
+        client = flowfs.dial(sealed.name, daemon.mount, timeout=10)
+        number = 0
+        while True:
+            client.send(message(number), timeout=10)
+            number += 1
+    child = Child(send)
+    for number in range(500):
+        assert server.recv(timeout=10) == message(number)
+    child.kill()
+    last = 500
+    while got := server.recv(timeout=10):
+        assert got == message(last)
+        last += 1
+    child.reap()
+    server.close()
 
 
 # --- those who lie ---------------------------------------------------------------------------------

@@ -93,6 +93,24 @@ def test_the_openssl_command_believes_it(security, side, purpose):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_laboratory_is_made_in_one_command(empty):
+    made = empty.made("lab", "log", "--subject", "alice", "--days", "3")
+    assert made == [empty.file(*parts) for parts in (
+        ("authority", "key.pem"), ("authority", "crt.pem"), ("cacert", "authority.pem"),
+        ("server", "log", "key.pem"), ("server", "log", "crt.pem"),
+        ("client", "log", "key.pem"), ("client", "log", "crt.pem"))]
+    assert empty.verdicts() == {"server/log": "ok", "client/log": "ok"}
+    assert len(empty.made("lab", "audit")) == 4  # the authority stays
+    assert empty.check()[0] == 0
+    authority = empty.file("authority", "crt.pem")
+    assert openssl("x509", "-in", authority, "-checkend", str(9 * 86400)).returncode == 0
+    assert "alice" not in openssl("x509", "-in", authority, "-noout", "-subject").stdout
+    code, out, err = empty.run("lab", "log")
+    assert (code, out) == (1, "")
+    assert "--force" in err
+    assert empty.run("lab", "a/b")[0] == 2
+
+
 def test_names_subject_and_days_are_as_asked(security):
     security.made("server", "log:a@b", "--host", "one.example", "--host", "two.example",
                   "--subject", "The log", "--days", "3")

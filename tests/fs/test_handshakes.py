@@ -2,6 +2,7 @@
 """Names that the administrator's security folder has a policy for: who may dial them, what refuses a
 dial, and that the server that waits never hears of it."""
 
+import concurrent.futures
 import errno
 import itertools
 import os
@@ -14,6 +15,7 @@ from procs import Child, wait_for
 from sysc import open_once, raises_errno
 
 NONBLOCK = os.O_RDWR | os.O_NONBLOCK
+ALICE = 61001
 _numbers = itertools.count(1)
 
 
@@ -246,6 +248,45 @@ def test_a_client_that_knows_another_key_of_the_server_is_refused(daemon, securi
     with raises_errno(errno.EKEYREJECTED):
         name.open_dial(NONBLOCK)
     assert "the key share is for a key that the server does not have" in daemon.log()
+
+
+def held(daemon, uid):
+    """Its requests that wait."""
+    try:
+        return int(daemon.usage(uid)["held"])
+    except FileNotFoundError:  # it has not been seen yet
+        return 0
+
+
+def dial_at_once(path, count):
+    """Each in a thread of its own; how many came about."""
+    def dial(_):
+        try:
+            os.close(os.open(path, NONBLOCK))
+        except OSError as error:
+            return error
+        return None
+    with concurrent.futures.ThreadPoolExecutor(count) as threads:
+        return list(threads.map(dial, range(count))).count(None)
+
+
+def test_nobody_waits_for_all_that_another_has_dialled(daemon, secured):
+    """But for one of his handshakes, however long each of them takes."""
+    slow = secured('encrypt = "require"\nkey-exchange = ["ffdhe4096"]\n')
+    os.chmod(slow.path, 0o711)
+    os.chmod(slow.dial, 0o666)
+    name = Name(daemon, f"{slow.name}-quick")
+    os.mkdir(name.path)
+    write_text(name.file("security", "encrypt"), "require")
+    many = 48  # as many as the rate of one user lets through at once
+    before = handshakes(daemon)["admitted"]
+    dialler = Child(dial_at_once, slow.dial, many, uid=ALICE)
+    wait_for(lambda: held(daemon, ALICE) >= many // 2, "dials that wait")
+    since = handshakes(daemon)["admitted"]
+    close(name.open_dial(NONBLOCK))
+    assert handshakes(daemon)["admitted"] - since < many // 4
+    assert dialler.result() == many
+    assert handshakes(daemon)["admitted"] - before == many + 1
 
 
 @pytest.mark.parametrize("text", ['encrypt = "always"\n', "encrypt =", 'colour = "red"\n'])

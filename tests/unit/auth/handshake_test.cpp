@@ -299,34 +299,54 @@ TEST_F(Handshake, notices_where_anything_is_cut_off_or_added) {
 // ---- the openssl command
 
 // What a header carries, checked by a program that knows nothing of us.
-TEST_F(Handshake, is_signed_so_that_the_openssl_command_agrees) {
-  const auto check = [&](const Initiator& initiator, const Party& acceptor, const char* verify) {
-    const auto answered = answer(initiator.request(), acceptor);
-    ASSERT_TRUE(answered.has_value());
-    const auto parsed = decode(answered->bytes);
+class OpensslAgrees : public Handshake {
+ protected:
+  // `verify` is a command that looks at public.pem, message and signature; `purpose` is what the
+  // certificate is for.
+  static void check(View header, const char* purpose, const char* verify) {
+    const auto parsed = decode(header);
     ASSERT_TRUE(parsed.has_value());
-    const auto text = [](View bytes) {
-      return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    };
     const OpensslCommand& files = people_->files();
     files.write("leaf.der", text(parsed->header.certificates.front()));
-    files.write("message", text(to_be_signed(Header::Kind::response, parsed->signed_part)));
+    files.write("message", text(to_be_signed(parsed->header.kind, parsed->signed_part)));
     files.write("signature", text(parsed->header.signature));
-    EXPECT_TRUE(files.run(std::string("openssl x509 -inform der -in leaf.der -out leaf.pem\n"
-                                      "openssl verify -purpose sslserver -CAfile ca.pem leaf.pem\n"
-                                      "openssl x509 -in leaf.pem -pubkey -noout >public.pem\n"
-                                      "check() { ") +
+    EXPECT_TRUE(files.run(std::string("purpose=") + purpose +
+                          "\n"
+                          "openssl x509 -inform der -in leaf.der -out leaf.pem\n"
+                          "openssl verify -purpose $purpose -CAfile ca.pem leaf.pem\n"
+                          "openssl x509 -in leaf.pem -pubkey -noout >public.pem\n"
+                          "check() { " +
                           verify +
                           "; }\n"
                           "check\n"
                           "printf x >>message\n"
                           "! check\n"));
-  };
-  check(start(client()), server(),
-        "openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in message -sigfile signature");
+  }
+
+  static constexpr const char* kEdwards =
+      "openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in message -sigfile signature";
+
+ private:
+  static std::string text(View bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+};
+
+TEST_F(OpensslAgrees, with_the_signatures_of_both_headers) {
+  const Initiator initiator = start(client());
+  const auto answered = answer(initiator.request(), server());
+  ASSERT_TRUE(answered.has_value());
+  check(initiator.request(), "sslclient", kEdwards);
+  check(answered->bytes, "sslserver", kEdwards);
+}
+
+TEST_F(OpensslAgrees, with_one_that_is_of_a_digest) {
   Party acceptor = server();
   acceptor.credential = people_->curve.get();
-  check(start(client()), acceptor,
+  const Initiator initiator = start(client());
+  const auto answered = answer(initiator.request(), acceptor);
+  ASSERT_TRUE(answered.has_value());
+  check(answered->bytes, "sslserver",
         "openssl dgst -sha256 -verify public.pem -signature signature message");
 }
 

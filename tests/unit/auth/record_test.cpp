@@ -4,7 +4,10 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "auth_fixture.hpp"
@@ -184,45 +187,100 @@ TEST(Record, that_is_none_is_dropped) {
 
 constexpr RekeyLimits kOften{.records = 64};
 
-// A network that loses 30 %, doubles some, and lets packets overtake each other by up to 32.
+// A network that loses 30 %, doubles some, and keeps each packet for as long as up to kReach others
+// take to be sent: so they overtake each other, over a change of keys as well.
+class Network {
+ public:
+  static constexpr std::size_t kReach = 50;
+
+  Network(const RekeyLimits& limits, seconds between) : direction_(limits), between_(between) {}
+
+  void carry(std::size_t messages) {
+    for (; sent_ < messages; ++sent_) {
+      now_ += between_;
+      const std::string text = "m" + std::to_string(sent_);
+      const Bytes record = direction_.seal(text, now_);
+      for (std::size_t copies = random_() % 10 == 0 ? 2 : 1; copies > 0; --copies) {
+        if (random_() % 10 >= 3) {
+          under_way_.emplace(sent_ + random_() % kReach, Packet{text, record});
+        }
+      }
+      deliver_until(sent_);
+    }
+    deliver_until(sent_ + kReach);
+  }
+  Direction& direction() { return direction_; }
+  // Messages that were opened, and of those the ones whose key had been followed by another.
+  [[nodiscard]] std::size_t opened() const { return seen_.size(); }
+  [[nodiscard]] std::size_t late() const { return late_; }
+
+ private:
+  struct Packet {
+    std::string text;
+    Bytes record;
+  };
+  void deliver_until(std::size_t due) {
+    for (; !under_way_.empty() && under_way_.begin()->first <= due;
+         under_way_.erase(under_way_.begin())) {
+      const auto& [text, record] = under_way_.begin()->second;
+      const bool first = seen_.insert(text).second;
+      ASSERT_EQ(direction_.open(record, now_), first ? Opened::ok : Opened::replayed) << text;
+      ASSERT_EQ(direction_.text() == text, first);
+      const bool is_late = mark_behind(record).epoch < direction_.opener().epoch();
+      late_ += first && is_late ? 1 : 0;
+    }
+  }
+
+  Direction direction_;
+  seconds between_;
+  Instant now_ = kStart;
+  std::mt19937 random_{3};
+  std::multimap<std::size_t, Packet> under_way_;  // by when it arrives
+  std::set<std::string> seen_;
+  std::size_t sent_ = 0;
+  std::size_t late_ = 0;
+};
+
+void expect_nothing_dropped(Network& network, std::size_t messages) {
+  EXPECT_GT(network.opened(), messages * 6 / 10);  // and less than all: the rest never arrived
+  EXPECT_LT(network.opened(), messages * 8 / 10);
+  EXPECT_GT(network.late(), messages / 10);
+  EXPECT_EQ(network.direction().opener().epoch(), network.direction().sealer().epoch());
+  EXPECT_EQ(network.direction().opener().counters().stale, 0U);
+  EXPECT_EQ(network.direction().opener().counters().forged, 0U);
+}
+
 TEST(Rekey, by_count_loses_nothing_that_arrives_whatever_the_order) {
   constexpr std::size_t kMessages = 5'000;
-  constexpr std::size_t kReach = 32;
-  Direction direction(kOften);
-  std::mt19937 random(3);
-  std::vector<std::pair<std::size_t, Bytes>> under_way;
-  std::vector<bool> sent(kMessages);
-  std::vector<int> seen(kMessages);
-  const auto deliver = [&] {
-    std::ranges::shuffle(under_way, random);
-    for (const auto& [number, record] : under_way) {
-      ASSERT_EQ(direction.open(record), seen[number] == 0 ? Opened::ok : Opened::replayed)
-          << number;
-      ASSERT_EQ(direction.text().substr(0, 1), seen[number] == 0 ? "m" : "?");
-      ++seen[number];
-    }
-    under_way.clear();
-  };
-  for (std::size_t i = 0; i < kMessages; ++i) {
-    const Bytes record = direction.seal("m" + std::to_string(i));
-    if (random() % 10 >= 3) {
-      sent[i] = true;
-      under_way.emplace_back(i, record);
-      if (random() % 10 == 0) {
-        under_way.emplace_back(i, record);
-      }
-    }
-    if (i % kReach == kReach - 1) {
-      deliver();
-    }
+  Network network(kOften, seconds(0));
+  network.carry(kMessages);
+  EXPECT_EQ(network.direction().sealer().epoch(), (kMessages - 1) / kOften.records);
+  expect_nothing_dropped(network, kMessages);
+}
+
+// A message every two seconds, and a key kept for as long as any of them is under way.
+TEST(Rekey, by_time_loses_nothing_that_arrives_before_its_key_is_forgotten) {
+  constexpr std::size_t kMessages = 5'000;
+  RekeyLimits limits;
+  limits.keep_old = seconds(2 * Network::kReach);
+  Network network(limits, seconds(2));
+  network.carry(kMessages);
+  EXPECT_EQ(network.direction().sealer().epoch(), kMessages / 60);
+  expect_nothing_dropped(network, kMessages);
+}
+
+TEST(Rekey, by_count_comes_after_so_many_packets_as_it_is_meant_to) {
+  Direction direction;
+  Bytes record(kRecordOverhead + 1);
+  const auto body = std::span(record).subspan(kRecordHeader, 1);
+  for (std::size_t i = 0; i <= std::size_t{1} << 20; ++i) {
+    ASSERT_EQ(direction.sealer().epoch(), 0U) << i;
+    ASSERT_EQ(direction.sealer().seal(body, record, kStart), RecordSealer::Outcome::ok);
+    ASSERT_EQ(direction.opener().open(record, body, kStart), Opened::ok) << i;
   }
-  deliver();
-  for (std::size_t i = 0; i < kMessages; ++i) {
-    ASSERT_EQ(seen[i] > 0, sent[i]) << i;
-  }
-  EXPECT_EQ(direction.sealer().epoch(), (kMessages - 1) / kOften.records);
-  EXPECT_EQ(direction.opener().counters().stale, 0U);
-  EXPECT_EQ(direction.opener().counters().forged, 0U);
+  EXPECT_EQ(direction.sealer().epoch(), 1U);
+  EXPECT_EQ(direction.opener().epoch(), 1U);
+  EXPECT_EQ(direction.opener().counters().opened, (1U << 20) + 1);
 }
 
 TEST(Rekey, by_time_goes_on_where_whole_epochs_were_lost) {
