@@ -229,6 +229,7 @@ bool PrivateKey::belongs_to(const Certificate& certificate) const {
 }
 
 Result<Bytes> PrivateKey::sign(View message) const {
+  ERR_clear_error();  // what is there afterwards is of this signature
   const ErrorMark mark;
   const Scheme scheme = scheme_of(key_.get());
   const MdCtxPtr context(EVP_MD_CTX_new());
@@ -244,6 +245,11 @@ Result<Bytes> PrivateKey::sign(View message) const {
   Bytes signature(size);
   if (EVP_DigestSign(context.get(), raw_out(signature), &size, raw(message), message.size()) != 1) {
     return fail(EIO, "sign");
+  }
+  // OpenSSL 3.0 goes on without the memory that an ECDSA signature wants, to one that is wrong, and
+  // a wrong one might tell of the key.
+  if (ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE) {
+    return fail(ENOMEM, "sign");
   }
   signature.resize(size);  // of ECDSA it is often shorter than the longest
   return signature;

@@ -125,6 +125,9 @@ Result<Authority> read_authority(std::string_view certificate, std::string_view 
   Authority authority{
       .certificate = read_certificate(certificate),
       .key = PkeyPtr(PEM_read_bio_PrivateKey(text_bio(key).get(), nullptr, nullptr, nullptr))};
+  if (authority.certificate == nullptr || authority.key == nullptr) {
+    return fail(EIO, "authority");
+  }
   if (X509_check_ca(authority.certificate.get()) != 1) {
     return fail(EKEYREJECTED, "the certificate is not that of an authority");
   }

@@ -39,6 +39,12 @@ std::expected<Certificate, Refused> check_chain(const Header& header, const Part
   return std::move(chain.front());
 }
 
+// Never empty, as nobody's is: a certificate may have no subject, or one that cannot be shown.
+std::string called(const Certificate& leaf, const std::string& name) {
+  std::string subject = leaf.subject();
+  return subject.empty() ? "flowfs:" + name : subject;
+}
+
 }  // namespace
 
 std::expected<Bytes, Refused> encode_signed(Header header, const Credential* credential) {
@@ -83,7 +89,7 @@ std::expected<Peer, Refused> check_peer(const Parsed& parsed, const Party& party
   if (!leaf->verify_signature(to_be_signed(header.kind, parsed.signed_part), header.signature)) {
     return std::unexpected(Refusal::bad_signature);
   }
-  return Peer{.authenticated = true, .subject = leaf->subject()};
+  return Peer{.authenticated = true, .subject = called(*leaf, party.name)};
 }
 
 std::expected<Session, Refused> make_session(const Transcript& transcript, Peer peer,

@@ -280,10 +280,11 @@ def killed_program(daemon, fd):
         os.write(writable, b"%d" % len(read_key(daemon, fd)))
         signal.pause()
     child = Child(program, keep=(fd, writable))
+    os.close(writable)
     assert os.read(readable, 10) == b"%d" % KEY_BYTES
+    os.close(readable)
     child.kill()
     child.reap()
-    close(readable, writable)
 
 
 def test_an_end_whose_program_is_killed_goes_on_as_a_file(daemon, can_map, sealed):

@@ -218,6 +218,29 @@ TEST_F(Handshake, client_refuses_a_server_that_is_not_the_one_dialled) {
   EXPECT_EQ(refused(people_->server.get(), nullptr), Refusal::no_trust);
 }
 
+// Who has signed is never shown like nobody.
+TEST_F(Handshake, has_a_word_for_whoever_has_no_subject) {
+  ASSERT_TRUE(people_->files().run(
+      "key blank.key ED25519\n"
+      "openssl req -new -key blank.key -subj / -out blank.csr\n"
+      "printf 'subjectAltName=critical,DNS:log\\nextendedKeyUsage=serverAuth\\n' >blank.ext\n"
+      "openssl x509 -req -in blank.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 10 "
+      "-extfile blank.ext -out blank.pem\n"));
+  const auto blank =
+      Credential::parse(people_->files().read("blank.pem"), people_->files().read("blank.key"));
+  ASSERT_TRUE(blank);
+  EXPECT_EQ(blank->leaf().subject(), "");
+  Party acceptor = server();
+  acceptor.credential = &*blank;
+  const Initiator initiator = start(client());
+  const auto answered = answer(initiator.request(), acceptor);
+  ASSERT_TRUE(answered.has_value());
+  const auto session = initiator.finish(answered->bytes, moment());
+  ASSERT_TRUE(session.has_value()) << session.error().words();
+  EXPECT_TRUE(session->authenticated);
+  EXPECT_EQ(session->subject, "flowfs:log");
+}
+
 TEST_F(Handshake, client_does_without_no_certificate_that_it_asked_for) {
   const Initiator initiator = start(client(Authenticate::server));
   const auto answered = answer(initiator.request(), server());
