@@ -6,6 +6,7 @@
 #include "base/clock.hpp"
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/key_value.hpp"
 #include "cli/ping_flow.hpp"
 #include "cli/ping_report.hpp"
 
@@ -52,6 +53,7 @@ class Pinger {
   }
   Step ping_all();
   void show(const Reply& reply) const;
+  void say_why_through_files() const;
   [[nodiscard]] std::string object() const { return "names/" + options_.name; }
 
   const Common& common_;
@@ -182,6 +184,14 @@ Pinger::Step Pinger::ping_all() {
   return Step::go_on;
 }
 
+void Pinger::say_why_through_files() const {
+  const auto direct = read_attribute(common_.path(object() + "/direct"));
+  const bool asked_for = direct && trim(*direct) == "0";
+  complain(fmt::format("{} goes through files: {}", object(),
+                       asked_for ? "it asks for that in its file `direct`"
+                                 : "it cannot be mapped here, and `flowctl doctor` says why"));
+}
+
 int Pinger::run() {
   if (!dial()) {
     const int error = dial_error_;
@@ -194,8 +204,7 @@ int Pinger::run() {
                            options_.mapped && flow_->is_mapped() ? ", mapped" : ""));
   }
   if (options_.mapped && !flow_->is_mapped()) {
-    complain(fmt::format(
-        "{} cannot be mapped here and goes through files; `flowctl doctor` says why", object()));
+    say_why_through_files();
   }
   const std::uint64_t begin_ns = now_ns();
   const Step end = ping_all();

@@ -54,6 +54,14 @@ def test_a_flood_prints_the_summary_alone(daemon, name, serve):
     assert "500 messages sent, 500 answered" in out
 
 
+def test_a_name_that_asks_for_files_is_said_to(daemon, name, serve):
+    name.set("direct", 0)
+    serve("--mapped")
+    code, _, err = ping(daemon, name.name, "--mapped", "-c", "1")
+    assert (code, err) == (0, f"flowctl: names/{name.name} goes through files: "
+                              "it asks for that in its file `direct`\n")
+
+
 def test_more_than_the_mtu_is_an_error(daemon, name, serve):
     serve()
     name.set("mtu", 100)

@@ -314,7 +314,7 @@ def test_killed_at_any_moment_nothing_is_left(can_map, daemon, open_name):
             assert error.errno == errno.EPIPE
         return echoed
 
-    baseline = None
+    baseline = memory = None
     echoed = 0
     for number in range(kills):
         ours, theirs = choose.choice([(flowfs.accept, flowfs.dial), (flowfs.dial, flowfs.accept)])
@@ -332,10 +332,11 @@ def test_killed_at_any_moment_nothing_is_left(can_map, daemon, open_name):
         child.reap()
         if number == 10:
             wait_for(lambda: daemon.flow_states() == {}, "no flow left")
-            baseline = daemon.descriptors()
+            baseline, memory = daemon.descriptors(), daemon.memory_kib()
     assert echoed > kills
     wait_for(lambda: daemon.flow_states() == {}, "no flow left")
     held = ("flows", "bytes", "descriptors", "held")
     wait_for(lambda: all(daemon.usage(ALICE)[what].split()[0] == "0" for what in held),
              "nothing charged any more")
     daemon.wait_descriptors(baseline)
+    assert daemon.memory_kib() <= memory + 2048
