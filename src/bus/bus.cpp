@@ -51,7 +51,7 @@ void Bus::give_history(Port& port) {
     if (!log_.at(port.next).audience) {
       --wanted;
       log_.read_again(port.next);
-      count_due(port);
+      count_due(port, log_.at(port.next).worth);
     }
   }
 }
@@ -63,12 +63,7 @@ void Bus::leave(PortId id, Instant now) {
   }
   Port& port = it->second;
   catch_up(id, port);
-  for (Place place = std::max(port.next, log_.begin()); port.counts.lag > 0; ++place) {
-    if (has_to_read(id, port, place, log_.at(place))) {
-      count_dropped(port);
-      log_.read(place);
-    }
-  }
+  drop_unread(id, port);
   pollers_ -= port.wants_room ? 1 : 0;
   numbers_.erase(port.number);
   ports_.erase(it);
@@ -78,12 +73,79 @@ void Bus::leave(PortId id, Instant now) {
   settle(now);
 }
 
-SendOutcome Bus::send(PortId from, std::span<const std::byte> message, Instant now) {
-  return store(from, message, nullptr, now);
+void Bus::drop_unread(PortId id, Port& port) {
+  for (Place place = std::max(port.next, log_.begin()); port.counts.lag > 0; ++place) {
+    if (has_to_read(id, port, place, log_.at(place))) {
+      count_dropped(port, log_.at(place).worth);
+      log_.read(place);
+    }
+  }
 }
 
-SendOutcome Bus::send_to(PortId from, std::span<const std::byte> message,
-                         std::span<const PortNumber> to, Instant now) {
+void Bus::give_up(PortId id, Rights left, Instant now) {
+  Port* port = find(id);
+  if (port == nullptr) {
+    return;
+  }
+  if (port->rights.receive && !left.receive) {
+    catch_up(id, *port);
+    drop_unread(id, *port);
+    port->consumed = 0;
+    port->overtaken = false;
+    port->blocks_since = kNever;
+  }
+  if (port->rights.send && !left.send) {
+    std::erase_if(waiting_, [id](const Waiting& waiting) { return waiting.port == id; });
+  }
+  port->rights = {.receive = port->rights.receive && left.receive,
+                  .send = port->rights.send && left.send};
+  log_.trim(limits_.history);
+  settle(now);
+}
+
+SendOutcome Bus::send(PortId from, std::span<const std::byte> message, Instant now) {
+  const SendOutcome outcome = admit(from, message.size(), message.size(), now);
+  if (outcome == SendOutcome::ok) {
+    MessageLog::Record record;
+    record.sender = from;
+    record.worth.bytes = static_cast<std::uint32_t>(message.size());
+    store(std::move(record), message, now);
+    count_sent(from, {.bytes = static_cast<std::uint32_t>(message.size())});
+  }
+  return outcome;
+}
+
+SendOutcome Bus::send_forms(const Original& original, std::span<const Form> forms, Instant now) {
+  std::size_t longest = 0;
+  std::size_t cost = 0;
+  for (const Form& form : forms) {
+    longest = std::max(longest, form.bytes.size());
+    cost += MessageLog::cost(form.bytes.size());
+  }
+  const std::size_t bytes = cost - MessageLog::cost(0);
+  const SendOutcome outcome = admit(original.from, longest, bytes, now);
+  if (Port* const port = find(original.from); port != nullptr) {
+    const bool more = outcome == SendOutcome::full && bytes > original.bytes;
+    port->refused_more = more ? bytes - original.bytes : 0;
+  }
+  if (outcome != SendOutcome::ok) {
+    return outcome;
+  }
+  bool counted = false;
+  for (const Form& form : forms) {
+    MessageLog::Record record;
+    record.audience = audience_of(form.to);
+    record.sender = original.from;
+    record.worth = form.worth;
+    store(std::move(record), form.bytes, now);
+    if (!std::exchange(counted, true)) {
+      count_sent(original.from, original.worth);
+    }
+  }
+  return SendOutcome::ok;
+}
+
+MessageLog::Audience Bus::audience_of(std::span<const PortNumber> to) const {
   auto audience = std::make_unique<std::vector<PortId>>();
   audience->reserve(to.size());
   for (const PortNumber number : to) {
@@ -92,25 +154,26 @@ SendOutcome Bus::send_to(PortId from, std::span<const std::byte> message,
     }
   }
   std::ranges::sort(*audience);
-  return store(from, message, std::move(audience), now);
+  return audience;
 }
 
-SendOutcome Bus::store(PortId from, std::span<const std::byte> message,
-                       MessageLog::Audience audience, Instant now) {
-  if (message.size() > limits_.mtu_bytes) {
+// Whether a message may come whose forms take `bytes` in all.
+SendOutcome Bus::admit(PortId from, std::size_t longest, std::size_t bytes, Instant now) {
+  if (longest > limits_.mtu_bytes) {
     return SendOutcome::too_long;
   }
-  if (!has_room(message.size())) {
+  if (!has_room(bytes)) {
     catch_up_all();
   }
-  if (!has_room(message.size()) || (!waiting_.empty() && turn_ != from)) {
+  if (!has_room(bytes) || (!waiting_.empty() && turn_ != from)) {
     note_blockers(now);
     return SendOutcome::full;
   }
+  return SendOutcome::ok;
+}
+
+void Bus::store(MessageLog::Record record, std::span<const std::byte> message, Instant now) {
   const Place place = log_.end();
-  MessageLog::Record record;
-  record.audience = std::move(audience);
-  record.sender = from;
   for (const auto& [id, port] : ports_) {
     record.unread += has_to_read(id, port, place, record) ? 1 : 0;
   }
@@ -119,7 +182,7 @@ SendOutcome Bus::store(PortId from, std::span<const std::byte> message,
     log_.push(std::move(record));
     for (auto& [id, port] : ports_) {
       if (has_to_read(id, port, place, log_.at(place))) {
-        count_due(port);
+        count_due(port, log_.at(place).worth);
         if (!std::exchange(port.woken, true)) {
           woken_.push_back(id);
         }
@@ -129,15 +192,7 @@ SendOutcome Bus::store(PortId from, std::span<const std::byte> message,
   shrink_to_depth();
   log_.trim(limits_.history);
   give_up_shared();
-  Port* sender = find(from);
-  for (PortCounts* counts : {sender != nullptr ? &sender->counts : nullptr, &totals_}) {
-    if (counts != nullptr) {
-      ++counts->sent;
-      counts->sent_bytes += message.size();
-    }
-  }
   settle(now);
-  return SendOutcome::ok;
 }
 
 Bus::Front Bus::front(PortId id) {
@@ -169,14 +224,13 @@ void Bus::consume(PortId id, std::size_t bytes, Instant now) {
   if (port == nullptr) {
     return;
   }
-  const std::size_t length = log_.at(port->next).length;
   port->consumed += bytes;
-  if (port->consumed < length) {
+  if (port->consumed < log_.at(port->next).length) {
     return;
   }
   port->consumed = 0;
   port->blocks_since = kNever;
-  count_delivered(*port, length);
+  count_delivered(*port, log_.at(port->next).worth);
   log_.read(port->next++);
   log_.trim(limits_.history);
   settle(now);
@@ -184,14 +238,20 @@ void Bus::consume(PortId id, std::size_t bytes, Instant now) {
 
 std::uint64_t Bus::skip(PortId id, Instant now) {
   Port* port = find(id);
-  if (port == nullptr || port->counts.lag <= 1) {
+  if (port == nullptr || port->counts.lag == 0) {
     return 0;
   }
-  const std::uint64_t skipped = port->counts.lag - 1;
-  port->next = std::max(port->next, log_.begin());
-  for (; port->counts.lag > 1; ++port->next) {
+  Place newest = log_.end() - 1;
+  while (!has_to_read(id, *port, newest, log_.at(newest))) {
+    --newest;
+  }
+  const std::uint64_t skipped = port->counts.lag - log_.at(newest).worth.messages;
+  if (skipped == 0) {
+    return 0;
+  }
+  for (port->next = std::max(port->next, log_.begin()); port->next < newest; ++port->next) {
     if (has_to_read(id, *port, port->next, log_.at(port->next))) {
-      count_dropped(*port);
+      count_dropped(*port, log_.at(port->next).worth);
       log_.read(port->next);
     }
   }
@@ -229,7 +289,7 @@ void Bus::drop_first() {
   const MessageLog::Record& record = log_.at(place);
   for (auto& [id, port] : ports_) {
     if (record.unread > 0 && has_to_read(id, port, place, record)) {
-      count_dropped(port);
+      count_dropped(port, record.worth);
       port.overtaken = port.overtaken || port.consumed > 0;
       port.consumed = 0;
       port.next = place + 1;
@@ -239,24 +299,34 @@ void Bus::drop_first() {
   log_.pop();
 }
 
-void Bus::count_delivered(Port& port, std::size_t bytes) {
-  for (PortCounts* counts : {&port.counts, &totals_}) {
-    --counts->lag;
-    ++counts->delivered;
-    counts->delivered_bytes += bytes;
+void Bus::count_sent(PortId from, Worth worth) {
+  Port* const sender = find(from);
+  for (PortCounts* counts : {sender != nullptr ? &sender->counts : nullptr, &totals_}) {
+    if (counts != nullptr) {
+      counts->sent += worth.messages;
+      counts->sent_bytes += worth.bytes;
+    }
   }
 }
 
-void Bus::count_due(Port& port) {
-  ++port.counts.lag;
-  ++totals_.lag;
+void Bus::count_delivered(Port& port, Worth worth) {
+  for (PortCounts* counts : {&port.counts, &totals_}) {
+    counts->lag -= worth.messages;
+    counts->delivered += worth.messages;
+    counts->delivered_bytes += worth.bytes;
+  }
 }
 
-void Bus::count_dropped(Port& port) {
-  --port.counts.lag;
-  --totals_.lag;
-  ++port.counts.dropped;
-  ++totals_.dropped;
+void Bus::count_due(Port& port, Worth worth) {
+  port.counts.lag += worth.messages;
+  totals_.lag += worth.messages;
+}
+
+void Bus::count_dropped(Port& port, Worth worth) {
+  for (PortCounts* counts : {&port.counts, &totals_}) {
+    counts->lag -= worth.messages;
+    counts->dropped += worth.messages;
+  }
 }
 
 PortCounts Bus::counts(PortId id) const {

@@ -11,13 +11,13 @@
 // Units: bytes of the log, as MessageLog::cost() counts them; messages where it says so.
 // Invariants, of every member at every moment:
 //   1. due = delivered + dropped + lag, `due` being the messages sent to it since it joined (and
-//      the history it got); totals() are the sums over all that ever were members, what one had not
-//      read when it left being dropped.
+//      the history it got), each counted as what it is worth; totals() are the sums over all that
+//      ever were members, what one had not read when it left being dropped.
 //   2. It reads what was sent to it in the order in which that was sent, each message once, whole
 //   or
 //      not at all, and never what it sent itself.
-//   3. log_bytes() <= max(depth, cost of one message), but where a lossless bus had its depth
-//      lowered or had been lossy before.
+//   3. log_bytes() <= max(depth, cost of one message, in all its forms), but where a lossless bus
+//      had its depth lowered or had been lossy before.
 //   4. Nobody waits for room that is there.
 #pragma once
 
@@ -69,7 +69,7 @@ struct PortCounts {
   std::uint64_t delivered = 0;
   std::uint64_t delivered_bytes = 0;
   std::uint64_t dropped = 0;
-  std::uint64_t lag = 0;  // messages it has still to read
+  std::uint64_t lag = 0;  // messages it has still to read, each as what it is worth
 };
 
 class Bus {
@@ -85,13 +85,29 @@ class Bus {
   void leave(PortId port, Instant now);
   // The same to a member that did not want to: on_cut_off().
   void cut_off(PortId port, Instant now);
+  // It has no more than these rights from now on. What it has still to read is dropped with the
+  // right to receive, and it does not wait for room without that to send.
+  void give_up(PortId port, Rights left, Instant now);
   [[nodiscard]] bool is_member(PortId port) const { return ports_.contains(port); }
 
   // Sends to every other member that receives. `from` may send; `message` is not empty.
   SendOutcome send(PortId from, std::span<const std::byte> message, Instant now);
-  // The same to some of them.
-  SendOutcome send_to(PortId from, std::span<const std::byte> message,
-                      std::span<const PortNumber> to, Instant now);
+
+  // A message as some members get it; none of them gets another form, or is its sender.
+  struct Form {
+    std::span<const std::byte> bytes;
+    std::span<const PortNumber> to;
+    Worth worth;
+  };
+  // What `from` sent: its length, and what it is counted as, once.
+  struct Original {
+    PortId from{};
+    std::size_t bytes = 0;
+    Worth worth;
+  };
+  // The same to some members, each in its form: to all of them, or to none. Where memory runs out
+  // it is std::bad_alloc, and the forms before have been sent.
+  SendOutcome send_forms(const Original& original, std::span<const Form> forms, Instant now);
 
   // What is left of the first message that `port` has to read, valid until the next call that is
   // not const.
@@ -125,8 +141,8 @@ class Bus {
 
   // Whether there is room for any message; if not, on_room() comes when there is.
   [[nodiscard]] bool writable(PortId port);
-  // After `full`: on_room() when it is this member's turn and there is room for `bytes`. Members
-  // that wait get their turns in the order in which they came.
+  // After `full`: on_room() when it is this member's turn and there is room for `bytes`, in all the
+  // forms that they had. Members that wait get their turns in the order in which they came.
   void wait_for_room(PortId port, std::size_t bytes, Instant now);
   void stop_waiting(PortId port, Instant now);
 
@@ -152,6 +168,7 @@ class Bus {
     bool overtaken = false;         // to be told
     bool woken = false;             // in woken_
     bool wants_room = false;        // writable() said no
+    std::size_t refused_more = 0;   // what its forms took beyond its message, when it was `full`
     Instant blocks_since = kNever;  // a sender waits for it
     PortCounts counts;
   };
@@ -163,12 +180,15 @@ class Bus {
 
   [[nodiscard]] Port* find(PortId id);
   [[nodiscard]] const Port* find(PortId id) const;
-  SendOutcome store(PortId from, std::span<const std::byte> message, MessageLog::Audience audience,
-                    Instant now);
+  SendOutcome admit(PortId from, std::size_t longest, std::size_t bytes, Instant now);
+  void store(MessageLog::Record record, std::span<const std::byte> message, Instant now);
+  void count_sent(PortId from, Worth worth);
+  [[nodiscard]] MessageLog::Audience audience_of(std::span<const PortNumber> to) const;
   [[nodiscard]] bool has_room(std::size_t bytes) const;
   void shrink_to_depth();
   void drop_first();
   void give_history(Port& port);
+  void drop_unread(PortId id, Port& port);
   [[nodiscard]] static bool has_to_read(PortId id, const Port& port, Place place,
                                         const MessageLog::Record& record);
   [[nodiscard]] std::span<const std::byte> payload_of(const MessageLog::Record& record) const;
@@ -177,9 +197,9 @@ class Bus {
   void catch_up(PortId id, Port& port);
   void catch_up_all();
   void await_mapped();
-  void count_delivered(Port& port, std::size_t bytes);
-  void count_due(Port& port);
-  void count_dropped(Port& port);
+  void count_delivered(Port& port, Worth worth);
+  void count_due(Port& port, Worth worth);
+  void count_dropped(Port& port, Worth worth);
   void settle(Instant now);
   bool wake_one();
   bool give_turn();

@@ -111,7 +111,7 @@ void Bus::catch_up(PortId id, Port& port) {
   for (; port.counts.lag > 0 && log_.at(port.next).shared.end <= position; ++port.next) {
     const MessageLog::Record& record = log_.at(port.next);
     if (has_to_read(id, port, port.next, record)) {
-      count_delivered(port, record.length);
+      count_delivered(port, record.worth);
       log_.read(port.next);
       port.blocks_since = kNever;
     }

@@ -27,20 +27,27 @@ bool Bus::writable(PortId id) {
 }
 
 void Bus::wait_for_room(PortId id, std::size_t bytes, Instant now) {
-  if (find(id) == nullptr) {
+  const Port* const port = find(id);
+  if (port == nullptr) {
     return;
   }
+  const Waiting waiting{.port = id, .bytes = bytes + port->refused_more};
   const auto entry = std::ranges::find(waiting_, id, &Waiting::port);
   if (entry != waiting_.end()) {
-    entry->bytes = bytes;
+    *entry = waiting;
+  } else if (turn_ == id && port->refused_more > 0) {
+    waiting_.push_front(waiting);  // its turn came to nothing, as it takes more than it seemed
   } else {
-    waiting_.push_back({.port = id, .bytes = bytes});
+    waiting_.push_back(waiting);
   }
   settle(now);
 }
 
 void Bus::stop_waiting(PortId id, Instant now) {
   std::erase_if(waiting_, [id](const Waiting& waiting) { return waiting.port == id; });
+  if (Port* const port = find(id); port != nullptr) {
+    port->refused_more = 0;
+  }
   settle(now);
 }
 
@@ -147,7 +154,8 @@ std::string Bus::check_invariants() const {
   for (const auto& [id, port] : ports_) {
     std::uint64_t unread = 0;
     for (Place place = log_.begin(); place < log_.end(); ++place) {
-      unread += has_to_read(id, port, place, log_.at(place)) ? 1U : 0U;
+      const MessageLog::Record& record = log_.at(place);
+      unread += has_to_read(id, port, place, record) ? record.worth.messages : 0U;
     }
     if (unread != port.counts.lag) {
       return "the lag of a port is not what it has still to read";
@@ -158,7 +166,7 @@ std::string Bus::check_invariants() const {
   std::uint64_t unread = 0;
   for (Place place = log_.begin(); place < log_.end(); ++place) {
     bytes += MessageLog::cost(log_.at(place).length);
-    unread += log_.at(place).unread;
+    unread += std::uint64_t{log_.at(place).unread} * log_.at(place).worth.messages;
   }
   if (bytes != log_.bytes() || unread != totals_.lag || sum.lag != totals_.lag) {
     return "the log does not hold what is still to be read";

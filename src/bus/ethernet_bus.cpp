@@ -4,6 +4,18 @@
 #include <algorithm>
 
 namespace flowfs::bus {
+namespace {
+
+// What a frame counts as, each of those that it stands for `more` bytes longer.
+Worth worth_of(std::span<const std::byte> frame, const Offload& offload, int more) {
+  const FramesWithin within = frames_within(frame, offload);
+  const auto bytes =
+      static_cast<std::int64_t>(within.bytes) + static_cast<std::int64_t>(within.count) * more;
+  return {.messages = static_cast<std::uint32_t>(within.count),
+          .bytes = static_cast<std::uint32_t>(bytes)};
+}
+
+}  // namespace
 
 EthernetBus::EthernetBus(Kind kind, std::size_t most_bytes) : most_bytes_(most_bytes) {
   if (kind == Kind::hub) {
@@ -69,22 +81,27 @@ EthernetBus::Sent EthernetBus::send(Bus& data, PortId from, PortNumber number,
     sent.newly_shut = decision_.newly_shut();
     why = decision_.drop();
   }
+  const Worth worth = worth_of(frame_, offload_, 0);
   if (why == Drop::none) {
     group(decision_);
-    given_ = false;
-    why = give_to_all(data, from, now);
+    if (!lay_out(port != nullptr && port->frames == Frames::with_offload, message)) {
+      why = Drop::malformed;
+    }
   }
-  // Who waits does so for room for the message, so a version longer than that must not wait: there
-  // may be room for the one and not for the other.
-  if (why == Drop::no_room && !given_ && version_.size() <= message.size()) {
-    sent.outcome = SendOutcome::full;
-    return sent;
+  if (why == Drop::none) {
+    sent.outcome = give(data, {.from = from, .bytes = message.size(), .worth = worth}, now);
+    if (sent.outcome == SendOutcome::full) {
+      return sent;
+    }
   }
-  ++drops_[static_cast<std::size_t>(why)];
+  if (why == Drop::oversize || sent.outcome == SendOutcome::too_long) {
+    why = Drop::oversize;
+    sent.outcome = SendOutcome::too_long;
+  }
+  drops_[static_cast<std::size_t>(why)] += worth.messages;
   if (port != nullptr) {
-    ++port->drops[static_cast<std::size_t>(why)];
+    port->drops[static_cast<std::size_t>(why)] += worth.messages;
   }
-  sent.outcome = why == Drop::oversize ? SendOutcome::too_long : SendOutcome::ok;
   return sent;
 }
 
@@ -108,63 +125,70 @@ void EthernetBus::group(const Decision& decision) {
   }
 }
 
-Drop EthernetBus::give_to_all(Bus& data, PortId from, Instant now) {
-  const auto used = std::span(groups_).first(groups_used_);
-  // Those first that may make the sender wait; no port is in two of them, so the rest is any order.
-  std::ranges::partition(used, [](const Group& group) {
-    return group.edit.kind != Edit::Kind::tag_added && group.frames == Frames::plain;
-  });
-  for (const Group& group : used) {
-    const Drop why = group.frames == Frames::plain && !offload_.none()
-                         ? give_plain(data, from, group, now)
-                         : give(data, from, group, now);
-    if (why != Drop::none) {
-      return why;
+// What each group gets. False where the frame cannot be finished for those that need that.
+bool EthernetBus::lay_out(bool from_interface, std::span<const std::byte> message) {
+  made_.clear();
+  parts_.clear();
+  for (const Group& group : std::span(groups_).first(groups_used_)) {
+    if (group.frames == Frames::with_offload || offload_.none()) {
+      add_whole(group, from_interface, message);
+    } else if (!add_finished(group)) {
+      return false;
     }
   }
-  return Drop::none;
+  return true;
 }
 
 // The frame as it came, with the header that came with it.
-Drop EthernetBus::give(Bus& data, PortId from, const Group& group, Instant now) {
-  const EditedFrame parts = edited(frame_, group.edit);
-  const std::size_t before = group.frames == Frames::plain ? 0 : kOffloadBytes;
-  version_.resize(before + parts.size());
-  if (before > 0) {
-    const auto header = std::span(version_).first<kOffloadBytes>();
+void EthernetBus::add_whole(const Group& group, bool from_interface,
+                            std::span<const std::byte> message) {
+  const bool with_header = group.frames == Frames::with_offload;
+  const EditedFrame edits = edited(frame_, group.edit);
+  const int more = static_cast<int>(edits.size()) - static_cast<int>(frame_.size());
+  Part part{.ready = {},
+            .begin = made_.size(),
+            .size = edits.size() + (with_header ? kOffloadBytes : 0),
+            .group = &group,
+            .worth = worth_of(frame_, offload_, more)};
+  if (group.edit.kind == Edit::Kind::as_is && (!with_header || from_interface)) {
+    part.ready = with_header ? message : frame_;
+    parts_.push_back(part);
+    return;
+  }
+  made_.resize(part.begin + part.size);
+  auto room = std::span(made_).subspan(part.begin);
+  if (with_header) {
+    const auto header = room.first<kOffloadBytes>();
     std::ranges::copy(header_, header.begin());
-    move_offload(header, static_cast<int>(parts.size()) - static_cast<int>(frame_.size()));
+    move_offload(header, more);
+    room = room.subspan(kOffloadBytes);
   }
-  parts.copy_to(std::span(version_).subspan(before));
-  return pass_on(data, from, group, now);
+  edits.copy_to(room);
+  parts_.push_back(part);
 }
 
-Drop EthernetBus::give_plain(Bus& data, PortId from, const Group& group, Instant now) {
-  Drop why = Drop::none;
-  const bool fits =
-      finish_frames(frame_, offload_, finished_, [&](std::span<const std::byte> finished) {
-        const EditedFrame parts = edited(finished, group.edit);
-        version_.resize(parts.size());
-        parts.copy_to(version_);
-        if (why == Drop::none) {
-          why = pass_on(data, from, group, now);
-        }
-      });
-  return fits ? why : Drop::malformed;
+// The frames that it stands for.
+bool EthernetBus::add_finished(const Group& group) {
+  return finish_frames(frame_, offload_, finished_, [&](std::span<const std::byte> finished) {
+    const EditedFrame edits = edited(finished, group.edit);
+    parts_.push_back({.ready = {},
+                      .begin = made_.size(),
+                      .size = edits.size(),
+                      .group = &group,
+                      .worth = {.bytes = static_cast<std::uint32_t>(edits.size())}});
+    made_.resize(made_.size() + edits.size());
+    edits.copy_to(std::span(made_).last(edits.size()));
+  });
 }
 
-// version_ to the ports of a group.
-Drop EthernetBus::pass_on(Bus& data, PortId from, const Group& group, Instant now) {
-  switch (data.send_to(from, version_, group.ports, now)) {
-    case SendOutcome::ok:
-      given_ = true;
-      return Drop::none;
-    case SendOutcome::full:
-      return Drop::no_room;
-    case SendOutcome::too_long:
-      break;
+SendOutcome EthernetBus::give(Bus& data, const Bus::Original& original, Instant now) {
+  forms_.clear();
+  for (const Part& part : parts_) {
+    const auto bytes =
+        part.ready.empty() ? std::span(made_).subspan(part.begin, part.size) : part.ready;
+    forms_.push_back({.bytes = bytes, .to = part.group->ports, .worth = part.worth});
   }
-  return Drop::oversize;
+  return data.send_forms(original, forms_, now);
 }
 
 }  // namespace flowfs::bus

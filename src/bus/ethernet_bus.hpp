@@ -7,7 +7,8 @@
 // even one that stands for many; for all others it is finished first.
 // Threads: the bus's. Units: bytes.
 // Invariants: 1. Every frame sent is counted once for its port, as taken or under why it was not,
-// but for one that is refused as `full`, which comes again.
+// but for one that is refused as `full`, which comes again; one that stands for many counts as
+// those, as it does for who gets it. 2. All ports that are to get a frame get it, or none.
 #pragma once
 
 #include <array>
@@ -75,12 +76,21 @@ class EthernetBus {
     std::vector<PortNumber> ports;
   };
 
+  // What a group gets: bytes that are there already, or a part of made_.
+  struct Part {
+    std::span<const std::byte> ready;
+    std::size_t begin = 0;
+    std::size_t size = 0;
+    const Group* group = nullptr;
+    Worth worth;
+  };
+
   Drop check(const Port* from, std::span<const std::byte> message);
   void group(const Decision& decision);
-  Drop give_to_all(Bus& data, PortId from, Instant now);
-  Drop give(Bus& data, PortId from, const Group& group, Instant now);
-  Drop give_plain(Bus& data, PortId from, const Group& group, Instant now);
-  Drop pass_on(Bus& data, PortId from, const Group& group, Instant now);
+  bool lay_out(bool from_interface, std::span<const std::byte> message);
+  void add_whole(const Group& group, bool from_interface, std::span<const std::byte> message);
+  bool add_finished(const Group& group);
+  SendOutcome give(Bus& data, const Bus::Original& original, Instant now);
 
   std::unique_ptr<EthernetPolicy> policy_;
   SwitchPolicy* switch_ = nullptr;  // policy_, where it is one
@@ -96,8 +106,9 @@ class EthernetBus {
   Offload offload_;
   std::span<const std::byte> frame_;
   std::vector<std::byte> finished_;
-  std::vector<std::byte> version_;
-  bool given_ = false;  // to somebody
+  std::vector<std::byte> made_;
+  std::vector<Part> parts_;
+  std::vector<Bus::Form> forms_;
 };
 
 }  // namespace flowfs::bus

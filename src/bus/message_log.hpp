@@ -25,6 +25,12 @@
 
 namespace flowfs::bus {
 
+// What a message is counted as. One of an interface may stand for many frames.
+struct Worth {
+  std::uint32_t messages = 1;
+  std::uint32_t bytes = 0;
+};
+
 class MessageLog {
  public:
   // The places of the log, from the first message ever.
@@ -39,6 +45,7 @@ class MessageLog {
     PortId sender{};
     std::uint32_t length = 0;
     std::uint32_t unread = 0;
+    Worth worth;
 
     [[nodiscard]] bool is_for(PortId port) const;
   };

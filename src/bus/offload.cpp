@@ -108,6 +108,12 @@ std::optional<Layout> layout_of(std::span<const std::byte> frame, std::size_t tc
   return layout;
 }
 
+// Nothing where the frame is not one of segments.
+std::optional<Layout> segment_layout(std::span<const std::byte> frame, const Offload& offload) {
+  return offload.segments == Offload::Segments::none ? std::nullopt
+                                                     : layout_of(frame, offload.checksum_from);
+}
+
 // `segment` is whole but for what differs from segment to segment.
 void finish_segment(std::span<std::byte> segment, const Layout& layout, std::uint16_t index) {
   const auto ip = segment.subspan(layout.ip, layout.tcp - layout.ip);
@@ -191,10 +197,19 @@ void move_offload(std::span<std::byte, kOffloadBytes> header, int bytes) {
   std::memcpy(header.data(), &raw, sizeof(raw));
 }
 
+FramesWithin frames_within(std::span<const std::byte> frame, const Offload& offload) {
+  const auto layout = segment_layout(frame, offload);
+  if (!layout || offload.segment_bytes == 0) {
+    return {.count = 1, .bytes = frame.size()};
+  }
+  const std::size_t payload = frame.size() - layout->payload;
+  const std::size_t count =
+      std::max<std::size_t>((payload + offload.segment_bytes - 1) / offload.segment_bytes, 1);
+  return {.count = count, .bytes = count * layout->payload + payload};
+}
+
 std::size_t longest_frame(std::span<const std::byte> frame, const Offload& offload) {
-  const auto layout = offload.segments == Offload::Segments::none
-                          ? std::nullopt
-                          : layout_of(frame, offload.checksum_from);
+  const auto layout = segment_layout(frame, offload);
   return layout ? std::min(frame.size(), layout->payload + offload.segment_bytes) : frame.size();
 }
 

@@ -43,6 +43,14 @@ void move_offload(std::span<std::byte, kOffloadBytes> header, int bytes);
 // How long the longest of the frames is that `frame` stands for.
 std::size_t longest_frame(std::span<const std::byte> frame, const Offload& offload);
 
+// What the frames are, taken together, that `frame` stands for; one frame where the two do not fit
+// together.
+struct FramesWithin {
+  std::size_t count = 1;
+  std::size_t bytes = 0;
+};
+FramesWithin frames_within(std::span<const std::byte> frame, const Offload& offload);
+
 // Calls `give` with each of the frames that `frame` stands for, ready for a wire, in order. The
 // bytes are in `scratch` and good until `give` returns. False, and none is given, where header and
 // frame do not fit together.

@@ -6,9 +6,9 @@
 namespace flowfs::bus {
 
 const char* to_string(Drop drop) {
-  static constexpr std::array<const char*, kDrops> kNames{
-      "none",      "runt",   "oversize", "bad-source", "wrong-vlan",
-      "same-port", "nobody", "looped",   "malformed",  "no-room"};
+  static constexpr std::array<const char*, kDrops> kNames{"none",       "runt",       "oversize",
+                                                          "bad-source", "wrong-vlan", "same-port",
+                                                          "nobody",     "looped",     "malformed"};
   return kNames[static_cast<std::size_t>(drop)];
 }
 

@@ -31,9 +31,8 @@ enum class Drop : std::uint8_t {
   nobody,      // no other port is there, or none in its VLAN
   looped,      // the port is shut, as it closes a loop
   malformed,   // what an interface says about it does not fit it
-  no_room,     // lossless: some got it, and then there was no room for the version of others
 };
-inline constexpr std::size_t kDrops = 10;
+inline constexpr std::size_t kDrops = 9;
 
 // "runt", "wrong-vlan": as `stats` and `metrics` show them.
 const char* to_string(Drop drop);

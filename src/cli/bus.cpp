@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "cli/bus_actions.hpp"
 #include "cli/bus_view.hpp"
 #include "cli/snapshot.hpp"
@@ -85,20 +87,26 @@ bool check_words(const BusOptions& options) {
       {BusAction::watch, 1, 1, "bus watch BUS"},
       {BusAction::record, 1, 2, "bus record BUS FILE"},
       {BusAction::replay, 1, 2, "bus replay BUS FILE"},
-      {BusAction::link, 2, 2, "bus link BUS BUS"},
+      {BusAction::link, 2, 2, "bus link BUS BUS, or bus link BUS --dial NAME or --accept NAME"},
   };
+  const bool by_flow = !options.dial.empty() || !options.accept.empty();
+  if (by_flow && options.action != BusAction::link) {
+    complain("--dial and --accept are for a link");
+    return false;
+  }
   for (const Shape& shape : kShapes) {
-    if (shape.action == options.action && options.words.size() != shape.words) {
+    if (shape.action == options.action && options.words.size() + (by_flow ? 1 : 0) != shape.words) {
       complain(fmt::format("this is used as: flowctl {}", shape.usage));
       return false;
     }
-    for (std::size_t i = 0; shape.action == options.action && i < shape.buses; ++i) {
+    const std::size_t buses = std::min(shape.buses, options.words.size());
+    for (std::size_t i = 0; shape.action == options.action && i < buses; ++i) {
       if (!check_name(options.words[i])) {
         return false;
       }
     }
   }
-  return true;
+  return !by_flow || check_name(options.dial.empty() ? options.accept : options.dial);
 }
 
 int until_stopped(const Common& common, const BusOptions& options,

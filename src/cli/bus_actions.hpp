@@ -13,7 +13,8 @@ int record_bus(const Common& common, const BusOptions& options, Interrupts& inte
 // Sends the packets of a pcapng file to a bus, at the times at which they were recorded.
 int replay_bus(const Common& common, const BusOptions& options, Interrupts& interrupts);
 
-// Carries the messages of each of two buses to the other. A bus that goes away is joined again.
+// Carries the messages of each of two buses to the other; or those of one to a flow, and back,
+// behind which another link does the same. What goes away is joined again.
 int link_buses(const Common& common, const BusOptions& options, Interrupts& interrupts);
 
 }  // namespace flowfs::cli

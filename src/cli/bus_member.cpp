@@ -1,73 +1,29 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cli/bus_member.hpp"
 
-#include <fcntl.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "cli/key_value.hpp"
 #include "flowfs/wire.h"
 
 namespace flowfs::cli {
-namespace {
-
-// The kernel pins the whole of a buffer for each read, so it begins with what most messages need.
-constexpr std::size_t kFirstBuffer = 65536;
-constexpr std::size_t kLargestBuffer = std::size_t{1} << 20;  // of one read through the mount
-
-}  // namespace
-
-BusMember::BusMember(Fd fd, std::string folder)
-    : fd_(std::move(fd)), folder_(std::move(folder)), buffer_(kFirstBuffer) {}
 
 Result<BusMember> BusMember::join(const Common& common, const std::string& bus, int flags) {
   std::string folder = common.path("buses/" + bus);
-  Result<Fd> fd = open_file(folder + "/bus", flags);
-  if (!fd) {
-    return std::unexpected(fd.error());
+  Result<MessageFile> file = open(folder + "/bus", flags);
+  if (!file) {
+    return std::unexpected(file.error());
   }
-  std::uint32_t whole = 1;  // a message that does not fit is refused, not parted
-  if ((flags & O_ACCMODE) != O_WRONLY && ioctl(fd->get(), FLOWFS_IOC_PACKET, &whole) != 0) {
-    return fail_errno("ioctl");
-  }
-  return BusMember(std::move(*fd), std::move(folder));
-}
-
-Result<std::span<const std::byte>> BusMember::receive() {
-  for (;;) {
-    const ssize_t bytes = read(fd_.get(), buffer_.data(), buffer_.size());
-    if (bytes > 0) {
-      return std::span(buffer_).first(static_cast<std::size_t>(bytes));
-    }
-    if (bytes == 0) {
-      return fail(ECONNABORTED, "read");
-    }
-    if (errno != EMSGSIZE || buffer_.size() >= kLargestBuffer) {
-      return fail_errno("read");
-    }
-    buffer_.resize(buffer_.size() * 2);
-  }
-}
-
-Status BusMember::send(std::span<const std::byte> message) {
-  return write(fd_.get(), message.data(), message.size()) >= 0 ? Status() : fail_errno("write");
+  return BusMember(std::move(*file), std::move(folder));
 }
 
 std::optional<std::uint64_t> BusMember::dropped() const {
   std::uint64_t port = 0;
-  if (ioctl(fd_.get(), FLOWFS_IOC_ID, &port) != 0) {
+  if (ioctl(fd(), FLOWFS_IOC_ID, &port) != 0) {
     return std::nullopt;
   }
   const auto stats = read_attribute(fmt::format("{}/port/{}/stats", folder_, port));
   return stats ? KeyValues::parse_lines(*stats).number("dropped") : std::nullopt;
-}
-
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::span<const std::byte> as_message(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
 }
 
 }  // namespace flowfs::cli

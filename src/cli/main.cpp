@@ -235,6 +235,12 @@ void add_bus(CLI::App& app, Arguments& arguments) {
   bus->add_option("--speed", options.speed, "How much faster replay is (1; 0: as fast as it goes)")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1e6));
+  auto* const dial =
+      bus->add_option("--dial", options.dial, "Link through a flow, which this end dials");
+  auto* const accept =
+      bus->add_option("--accept", options.accept, "Link through a flow, which this end waits for");
+  dial->type_name("NAME")->excludes(accept);
+  accept->type_name("NAME");
 }
 
 int run(int count, char** words) {

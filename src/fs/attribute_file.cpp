@@ -55,7 +55,7 @@ void AttributeFile::write(Request request, std::span<const std::byte> data,
   }
   written_.reserve(longest);  // at once: to grow would leave copies behind
   written_ += text;
-  const Status status = folder_.set_value(node(), written_);
+  const Status status = folder_.set_value(node(), written_, request.uid());
   if (!status) {
     replies_.error(request, status.error().error);
     return;

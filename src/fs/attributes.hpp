@@ -36,7 +36,7 @@ Result<registry::Balance> parse_balance(std::string_view text);
 Result<registry::NameSettings::Qos> parse_qos(std::string_view text);
 std::string format_qos(const registry::NameSettings::Qos& qos);
 
-// The verbs of flows/ID/ctl.
+// The verbs of flows/ID/ctl, and of buses/BUS/port/N/ctl.
 enum class FlowVerb { shutdown_read, shutdown_write, close };
 Result<FlowVerb> parse_flow_verb(std::string_view text);
 

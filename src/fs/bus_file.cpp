@@ -42,6 +42,8 @@ Status BusFile::join(LiveBus& live, registry::Opener who, registry::Rights right
 void BusFile::read(Request request, std::size_t size, const Transfer& transfer) {
   if (transfer.through_cache) {
     replies_.error(request, EINVAL);
+  } else if (reads_end_) {
+    fuse_reply_buf(request.raw, nullptr, 0);
   } else if (live_ == nullptr) {
     replies_.error(request, ECONNABORTED);
   } else if (mapped() != nullptr) {
@@ -83,8 +85,8 @@ bool BusFile::answer_read(Request request, std::size_t size) {
 }
 
 void BusFile::write(Request request, std::span<const std::byte> data, const Transfer& transfer) {
-  if (live_ == nullptr || data.empty()) {
-    replies_.error(request, live_ == nullptr ? ECONNABORTED : 0);
+  if (writes_end_ || live_ == nullptr || data.empty()) {
+    replies_.error(request, writes_end_ ? EPIPE : live_ == nullptr ? ECONNABORTED : 0);
     return;
   }
   if (mapped() != nullptr) {
@@ -153,17 +155,21 @@ void BusFile::skip(Request request) {
 }
 
 unsigned BusFile::ready() {
+  const unsigned over =
+      (reads_end_ ? POLLIN | POLLRDNORM : 0U) | (writes_end_ ? POLLOUT | POLLWRNORM : 0U);
   if (live_ == nullptr) {
-    return POLLERR | POLLHUP;
+    return over | (over != 0 ? POLLHUP : POLLERR | POLLHUP);
   }
   const MappedMember* const member = mapped();
   if (member != nullptr) {
     live_->data.refresh(Clock::now());
     buses_.settle(*live_);
   }
-  unsigned events = live_->data.readable(port_) ? POLLIN | POLLRDNORM : 0U;
-  const bool writable = member != nullptr ? !member->is_blocked() : live_->data.writable(port_);
-  if ((flags() & O_ACCMODE) != O_RDONLY && writable) {
+  unsigned events = over | (live_->data.readable(port_) ? POLLIN | POLLRDNORM : 0U);
+  const auto is_writable = [&] {
+    return member != nullptr ? !member->is_blocked() : live_->data.writable(port_);
+  };
+  if ((flags() & O_ACCMODE) != O_RDONLY && !writes_end_ && is_writable()) {
     events |= POLLOUT | POLLWRNORM;
   }
   return events;
@@ -181,6 +187,19 @@ void BusFile::on_mapped() {
   readers_.fail_all(EBUSY);
   writers_.fail_all(EBUSY);
   wait_for_room();
+  notify();
+}
+
+void BusFile::on_shut_down(registry::Rights left) {
+  reads_end_ = !left.receive && (flags() & O_ACCMODE) != O_WRONLY;
+  writes_end_ = !left.send && (flags() & O_ACCMODE) != O_RDONLY;
+  live_ = left.receive || left.send ? live_ : nullptr;
+  while (reads_end_ && !readers_.empty()) {
+    fuse_reply_buf(readers_.take_front().request.raw, nullptr, 0);
+  }
+  if (writes_end_) {
+    writers_.fail_all(EPIPE);
+  }
   notify();
 }
 

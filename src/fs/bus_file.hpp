@@ -27,6 +27,8 @@ class BusFile : public File, private bus::Member {
   unsigned ready() override;
   // Its requests end, and there will be none while the member is mapped.
   void on_mapped();
+  // It has no more than these rights, and without any it is no member any more.
+  void on_shut_down(registry::Rights left);
 
  private:
   void on_message() override;
@@ -44,6 +46,8 @@ class BusFile : public File, private bus::Member {
   Parking& parking_;
   LiveBus* live_ = nullptr;  // null: no member (any more)
   bus::PortId port_{};
+  bool reads_end_ = false;   // shut down: reads find the end
+  bool writes_end_ = false;  // writes find nobody
   MessageRules rules_;
   Waits readers_;
   Waits writers_;

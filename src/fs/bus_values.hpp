@@ -43,6 +43,7 @@ enum PortNode : std::uint8_t {
   port_stats,
   port_name,
   port_vlan,
+  port_ctl,
   port_tx,
 };
 

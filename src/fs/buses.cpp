@@ -105,18 +105,19 @@ Status Buses::exchange(std::string_view one, std::string_view two, uid_t by) {
   return status;
 }
 
-Status Buses::set_settings(registry::BusId id, const registry::BusSettings& settings) {
+Status Buses::set_settings(registry::BusId id, const registry::BusSettings& settings, uid_t by) {
   LiveBus& live = *find(id);
   if (live.log &&
       pool::Log::ring_for(settings.mtu_bytes, settings.depth_bytes) > live.log->ring_bytes()) {
     return fail(EBUSY, "more than the log that is mapped can hold");
   }
-  if (const Status status = registry_.set_settings(id, settings); !status) {
+  if (const Status status = registry_.set_settings(id, settings, by); !status) {
     return status;
   }
   set_policy(live, settings);
   live.data.set_limits(limits_of(settings), Clock::now());
   settle(live);
+  publish();
   on_kind(id);
   return {};
 }
@@ -209,6 +210,34 @@ void Buses::leave(bus::PortId port) {
     publish();
     on_port_gone(port);
   }
+}
+
+Status Buses::shut_down(bus::PortId port, registry::Rights rights) {
+  const registry::Port* const state = registry_.find_port(port);
+  if (state == nullptr) {
+    return fail(ENOTCONN, "the member has left");
+  }
+  LiveBus& live = *find(state->bus);
+  const auto file = live.files.find(port);
+  if (file == live.files.end()) {
+    return fail(EOPNOTSUPP, "a member that is no open file");
+  }
+  if (live.mapped.contains(port)) {
+    return fail(EBUSY, "a member in mapped mode");
+  }
+  const registry::Rights left{.receive = state->rights.receive && !rights.receive,
+                              .send = state->rights.send && !rights.send};
+  BusFile& member = *file->second;
+  if (!left.receive && !left.send) {
+    leave(port);
+  } else {
+    registry_.shut_down(port, rights);
+    live.data.give_up(port, {.receive = left.receive, .send = left.send}, Clock::now());
+    settle(live);
+    publish();
+  }
+  member.on_shut_down(left);
+  return {};
 }
 
 void Buses::forget_port(const registry::Port& port) {

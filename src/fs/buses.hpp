@@ -67,7 +67,7 @@ class Buses {
   Status remove(std::string_view name, uid_t by);
   Status rename(std::string_view from, std::string_view to, uid_t by);
   Status exchange(std::string_view one, std::string_view two, uid_t by);
-  Status set_settings(registry::BusId id, const registry::BusSettings& settings);
+  Status set_settings(registry::BusId id, const registry::BusSettings& settings, uid_t by);
 
   // Opens buses/BUS/bus: answers.
   void open_bus(Request request, Node node, int flags, registry::BusId id);
@@ -82,6 +82,9 @@ class Buses {
                            registry::Rights rights,
                            bus::EthernetBus::Frames frames = bus::EthernetBus::Frames::plain);
   void leave(bus::PortId port);
+  // The port gives up these rights; without any left it has left. Errors: ENOTCONN it has left
+  // before; EOPNOTSUPP it is no open file; EBUSY it is mapped.
+  Status shut_down(bus::PortId port, registry::Rights rights);
   // The errno, 0 or EAGAIN among them; what it costs to keep the message is charged.
   int send(LiveBus& live, bus::PortId from, std::span<const std::byte> message);
   // The same for a write that has waited, and was charged for that.

@@ -26,7 +26,7 @@ constexpr FileSpec kFiles[] = {
 constexpr FileSpec kPortFiles[] = {
     {"", FileType::directory, 0555},     {"stats", FileType::attribute, 0400},
     {"name", FileType::attribute, 0644}, {"vlan", FileType::attribute, 0644},
-    {"tx", FileType::mapped, 0600},
+    {"ctl", FileType::attribute, 0200},  {"tx", FileType::mapped, 0600},
 };
 
 registry::BusId id_of(Node node) { return registry::BusId{node.object}; }
@@ -70,7 +70,7 @@ Status BusesFolder::declare(const DeclaredBus& declared) {
     if (before == declared_.end() || before->second == declared.settings) {
       return {};
     }
-    const Status status = buses_.set_settings(made->id, declared.settings);
+    const Status status = buses_.set_settings(made->id, declared.settings, 0);
     if (status) {
       before->second = declared.settings;
     }
@@ -314,6 +314,8 @@ Result<std::string> BusesFolder::port_value(Node file) {
       return format_port_name(live, port);
     case port_vlan:
       return format_vlan(live, port);
+    case port_ctl:
+      return fail(EACCES, "ctl is written");
     default:
       live.data.refresh(Clock::now());
       return format_port_stats(live.data.counts(port.id), port, live.ethernet.get());
@@ -328,12 +330,23 @@ Status BusesFolder::set_port_value(Node file, std::string_view text) {
       return set_port_name(live, port, text);
     case port_vlan:
       return set_vlan(live, port, text);
+    case port_ctl:
+      return shut_down(port, text);
     default:
       return fail(EACCES, "not an attribute that can be set");
   }
 }
 
-Status BusesFolder::set_value(Node file, std::string_view text) {
+Status BusesFolder::shut_down(const registry::Port& port, std::string_view text) {
+  const auto verb = parse_flow_verb(text);
+  if (!verb) {
+    return std::unexpected(verb.error());
+  }
+  return buses_.shut_down(port.id, {.receive = *verb != FlowVerb::shutdown_write,
+                                    .send = *verb != FlowVerb::shutdown_read});
+}
+
+Status BusesFolder::set_value(Node file, std::string_view text, uid_t by) {
   if (file.kind == Kind::port) {
     return set_port_value(file, text);
   }
@@ -341,7 +354,7 @@ Status BusesFolder::set_value(Node file, std::string_view text) {
   if (Status status = set_setting(settings, file.file, text); !status) {
     return status;
   }
-  return buses_.set_settings(id_of(file), settings);
+  return buses_.set_settings(id_of(file), settings, by);
 }
 
 void BusesFolder::open(Request request, Node node, int flags) {

@@ -35,7 +35,7 @@ class BusesFolder : public Folder {
   [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
   [[nodiscard]] std::string target(Node link) const override;
   Result<std::string> value(Node file, uid_t by) override;
-  Status set_value(Node file, std::string_view text) override;
+  Status set_value(Node file, std::string_view text, uid_t by) override;
   void open(Request request, Node node, int flags) override;
   Result<Node> make_directory(Node directory, std::string_view name, mode_t mode,
                               registry::Opener who) override;
@@ -53,6 +53,7 @@ class BusesFolder : public Folder {
   [[nodiscard]] Meta port_meta(Node node) const;
   [[nodiscard]] Result<std::string> port_value(Node file);
   Status set_port_value(Node file, std::string_view text);
+  Status shut_down(const registry::Port& port, std::string_view text);
 
   Buses& buses_;
   MappedBuses& mapped_;

@@ -210,7 +210,7 @@ Result<std::string> FlowsFolder::value(Node file, uid_t by) {
   }
 }
 
-Status FlowsFolder::set_value(Node file, std::string_view text) {
+Status FlowsFolder::set_value(Node file, std::string_view text, uid_t /*by*/) {
   if (file.file != ctl) {
     return fail(EACCES, "told, not set");
   }

@@ -22,7 +22,7 @@ class FlowsFolder : public Folder {
   [[nodiscard]] std::optional<Node> child(Node directory, std::string_view name) override;
   [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
   Result<std::string> value(Node file, uid_t by) override;
-  Status set_value(Node file, std::string_view text) override;
+  Status set_value(Node file, std::string_view text, uid_t by) override;
   void open(Request request, Node node, int flags) override;
   Result<int> memory(Node file, bool writable, uid_t by) override;
 

@@ -71,7 +71,9 @@ class Folder {
   // Attribute files. `value` is what a read at offset 0 sees.
   // `by` asks: what is costly to tell may be told a little late to everybody but root.
   virtual Result<std::string> value(Node file, uid_t by) = 0;
-  virtual Status set_value(Node /*file*/, std::string_view /*text*/) { return fail(EACCES); }
+  virtual Status set_value(Node /*file*/, std::string_view /*text*/, uid_t /*by*/) {
+    return fail(EACCES);
+  }
 
   // How long the text of a write may be; also the size that is reported.
   [[nodiscard]] virtual std::size_t longest_value(Node /*file*/) const { return 4096; }

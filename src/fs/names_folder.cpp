@@ -310,7 +310,7 @@ Status NamesFolder::set_security(Node file, std::string_view text) {
   }
 }
 
-Status NamesFolder::set_value(Node file, std::string_view text) {
+Status NamesFolder::set_value(Node file, std::string_view text, uid_t /*by*/) {
   if (file.kind == Kind::security) {
     return set_security(file, text);
   }

@@ -32,7 +32,7 @@ class NamesFolder : public Folder {
   [[nodiscard]] std::optional<Entry> child_from(Node directory, std::uint64_t cookie) override;
   [[nodiscard]] std::string target(Node link) const override;
   Result<std::string> value(Node file, uid_t by) override;
-  Status set_value(Node file, std::string_view text) override;
+  Status set_value(Node file, std::string_view text, uid_t by) override;
   [[nodiscard]] bool has_lines(Node file) const override;
   [[nodiscard]] std::size_t longest_value(Node file) const override;
   void open(Request request, Node node, int flags) override;

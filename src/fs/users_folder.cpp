@@ -87,7 +87,7 @@ Result<std::string> UsersFolder::value(Node file, uid_t /*by*/) {
 }
 
 // A write sets the limits it names; the others stay, as each is a value of its own.
-Status UsersFolder::set_value(Node file, std::string_view text) {
+Status UsersFolder::set_value(Node file, std::string_view text, uid_t /*by*/) {
   if (file.file != limits) {
     return fail(EACCES, "usage is told, not set");
   }

@@ -21,17 +21,6 @@ constexpr int kMostUnit = 4096;
 constexpr std::int64_t kMostDepth = std::int64_t{1} << 30;
 constexpr int kAllRights = 0777;
 
-Status write_attribute(const std::string& path, std::string_view text) {
-  const Fd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!file) {
-    return fail_errno("open");
-  }
-  if (write(file.get(), text.data(), text.size()) < 0) {
-    return fail_errno("write");
-  }
-  return {};
-}
-
 Result<std::string> read_line(const std::string& path) {
   Result<std::string> text = read_file(path);
   if (text && text->ends_with('\n')) {
@@ -125,6 +114,17 @@ Status set_up(const std::string& folder, int protocol, const Options& options) {
 }
 
 }  // namespace
+
+Status write_attribute(const std::string& path, std::string_view text) {
+  const Fd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!file) {
+    return fail_errno("open");
+  }
+  if (write(file.get(), text.data(), text.size()) < 0) {
+    return fail_errno("write");
+  }
+  return {};
+}
 
 int pool_unit(int mtu_bytes) { return std::clamp(mtu_bytes, 1, kMostUnit); }
 

@@ -12,6 +12,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "base/result.hpp"
 
@@ -32,6 +33,9 @@ Status make_bus(const std::string& folder, int protocol, const Options& options)
 // Whether a socket of `protocol` may use the bus. Errors: ENOENT none such; EPROTOTYPE it has
 // another policy.
 Status check_protocol(const std::string& folder, int protocol);
+
+// Writes a file of a bus.
+Status write_attribute(const std::string& path, std::string_view text);
 
 Result<int> read_option(const std::string& folder, int option);
 Status write_option(const std::string& folder, int option, int value);

@@ -7,7 +7,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include <array>
 #include <csignal>
 #include <cstdint>
 
@@ -72,17 +71,6 @@ Status put_in_place(int fd, const Fd& file) {
   return dup3(file.get(), fd, keep) >= 0 ? Status() : fail_errno("dup3");
 }
 
-// Reading gives end of file and writing EPIPE.
-Result<Fd> ended_connection(int flags) {
-  std::array<int, 2> pair{};
-  const int type = SOCK_SEQPACKET | SOCK_CLOEXEC | ((flags & O_NONBLOCK) != 0 ? SOCK_NONBLOCK : 0);
-  if (socketpair(AF_UNIX, type, 0, pair.data()) != 0) {
-    return fail_errno("socketpair");
-  }
-  close(pair[1]);
-  return Fd(pair[0]);
-}
-
 // For MSG_DONTWAIT: files know no such flag for one call. Another thread that reads the same
 // descriptor may still be quicker.
 bool is_ready(int fd, short events) {
@@ -132,17 +120,17 @@ Status shut_down(int fd, const std::string& folder, int how) {
   if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) {
     return fail(EINVAL, "neither direction");
   }
-  const int access = access_of(fd);
-  const bool receives = access != O_WRONLY && how == SHUT_WR;
-  const bool sends = access != O_RDONLY && how == SHUT_RD;
-  if ((receives && access == O_RDONLY) || (sends && access == O_WRONLY)) {
-    return {};  // it never had the other one
+  std::uint64_t port = 0;
+  if (ioctl(fd, FLOWFS_IOC_ID, &port) != 0) {
+    return fail_errno("ioctl");
   }
-  const int flags = fcntl(fd, F_GETFL) & O_NONBLOCK;
-  const Result<Fd> left = receives ? open_bus(folder, O_RDONLY | flags)
-                          : sends  ? open_bus(folder, O_WRONLY | flags)
-                                   : ended_connection(flags);
-  return left ? put_in_place(fd, *left) : std::unexpected(left.error());
+  if (port == 0) {
+    return {};  // it is no member any more
+  }
+  const char* const verb = how == SHUT_RD   ? "shutdown read"
+                           : how == SHUT_WR ? "shutdown write"
+                                            : "close";
+  return write_attribute(folder + "/port/" + std::to_string(port) + "/ctl", verb);
 }
 
 Result<std::size_t> send_message(int fd, const msghdr& message, int flags) {
@@ -162,6 +150,10 @@ Result<std::size_t> send_message(int fd, const msghdr& message, int flags) {
     return fail(EAGAIN, "the bus is full");
   }
   const ssize_t bytes = writev(fd, message.msg_iov, static_cast<int>(message.msg_iovlen));
+  if (bytes < 0 && errno == EPIPE && (flags & MSG_NOSIGNAL) == 0) {
+    raise(SIGPIPE);
+    errno = EPIPE;
+  }
   return bytes >= 0 ? Result<std::size_t>(static_cast<std::size_t>(bytes)) : fail_errno("writev");
 }
 
@@ -201,8 +193,10 @@ Result<int> member_option(int fd, const std::string& folder, int level, int opti
     return read_option(folder, option);
   }
   std::uint64_t port = 0;
-  return ioctl(fd, FLOWFS_IOC_ID, &port) == 0 ? Result<int>(static_cast<int>(port))
-                                              : fail_errno("ioctl");
+  if (ioctl(fd, FLOWFS_IOC_ID, &port) != 0) {
+    return fail_errno("ioctl");
+  }
+  return port == 0 ? IPN_PORTNO_ANY : static_cast<int>(port);
 }
 
 }  // namespace flowfs::ipn

@@ -24,8 +24,8 @@ Result<std::string> bind_bus(const Placeholder& socket, const sockaddr* address,
 // EACCES no direction; EADDRNOTAVAIL the bus has as many ports as it may; EPROTOTYPE.
 Status connect_bus(int fd, const Placeholder& socket, const sockaddr* address, socklen_t bytes);
 
-// Joins anew without the direction; without any it is a connection that both sides have ended.
-// Errors: EINVAL `how`.
+// Gives up the direction; without any it is no member any more. Errors: EINVAL `how`; those of the
+// file `ctl` of its port.
 Status shut_down(int fd, const std::string& folder, int how);
 
 // Errors: EPIPE (and SIGPIPE without MSG_NOSIGNAL) the direction was denied or shut down; EAGAIN;

@@ -128,7 +128,7 @@ Status Buses::exchange(std::string_view one, std::string_view two, uid_t by) {
   return {};
 }
 
-Status Buses::set_settings(BusId id, const BusSettings& settings) {
+Status Buses::set_settings(BusId id, const BusSettings& settings, uid_t by) {
   BusInfo& bus = buses_.at(id).info;
   if (settings.ports < bus.ports.size() || settings.writers < bus.writers) {
     return fail(EBUSY, "there are more members");
@@ -136,7 +136,12 @@ Status Buses::set_settings(BusId id, const BusSettings& settings) {
   if (settings.policy != bus.settings.policy && !bus.ports.empty()) {
     return fail(EBUSY, "the policy of a bus with members");
   }
+  const bool other_policy = settings.policy != bus.settings.policy;
   bus.settings = settings;
+  if (other_policy) {
+    publish_change(bus, EventKind::bus_policy, by,
+                   "policy=" + std::string(to_string(settings.policy)));
+  }
   return {};
 }
 
@@ -185,7 +190,7 @@ Result<PortId> Buses::join(BusId id, Opener who, Rights rights, Instant now) {
                   .rights = rights,
                   .since = now};
   ports_.emplace(port_id, PortRecord{port, std::move(*charge)});
-  publish_port(bus, EventKind::bus_join, port, "");
+  publish_change(bus, EventKind::bus_join, port.opener.uid, text_of(port));
   return port_id;
 }
 
@@ -201,7 +206,23 @@ void Buses::leave(PortId id, bool evicted) {
   record.info.readers -= port.rights.receive ? 1 : 0;
   record.info.writers -= port.rights.send ? 1 : 0;
   ports_.erase(found);
-  publish_port(record.info, EventKind::bus_leave, port, evicted ? " reason=evicted" : "");
+  publish_change(record.info, EventKind::bus_leave, port.opener.uid, text_of(port),
+                 evicted ? " reason=evicted" : "");
+}
+
+void Buses::shut_down(PortId id, Rights rights) {
+  Port& port = ports_.at(id).port;
+  BusInfo& bus = buses_.at(port.bus).info;
+  const bool reads_no_more = port.rights.receive && rights.receive;
+  const bool writes_no_more = port.rights.send && rights.send;
+  if (!reads_no_more && !writes_no_more) {
+    return;
+  }
+  bus.readers -= reads_no_more ? 1 : 0;
+  bus.writers -= writes_no_more ? 1 : 0;
+  port.rights = {.receive = port.rights.receive && !reads_no_more,
+                 .send = port.rights.send && !writes_no_more};
+  publish_change(bus, EventKind::bus_shutdown, port.opener.uid, text_of(port));
 }
 
 const Port* Buses::find_port(PortId id) const {
@@ -221,11 +242,11 @@ void Buses::publish(const BusInfo& bus, EventKind kind, bool everywhere, uid_t u
   events_.push_back(std::move(event));
 }
 
-void Buses::publish_port(const BusInfo& bus, EventKind kind, const Port& port,
-                         std::string_view more) {
-  publish(bus, kind, false, port.opener.uid,
-          text_of(port) + " readers=" + std::to_string(bus.readers) +
-              " writers=" + std::to_string(bus.writers) + std::string(more));
+// With the readers and writers there are now.
+void Buses::publish_change(const BusInfo& bus, EventKind kind, uid_t uid, std::string detail,
+                           std::string_view more) {
+  detail += " readers=" + std::to_string(bus.readers) + " writers=" + std::to_string(bus.writers);
+  publish(bus, kind, false, uid, detail.append(more));
 }
 
 std::string Buses::check_invariants() const {

@@ -97,7 +97,7 @@ class Buses {
   // ENOENT where either is missing.
   Status exchange(std::string_view one, std::string_view two, uid_t by);
   // EBUSY: fewer ports or writers than there are now, or another policy while there are members.
-  Status set_settings(BusId id, const BusSettings& settings);
+  Status set_settings(BusId id, const BusSettings& settings, uid_t by);
 
   [[nodiscard]] const BusInfo* find(std::string_view name) const;
   [[nodiscard]] const BusInfo* find(BusId id) const;
@@ -110,6 +110,8 @@ class Buses {
   Result<PortId> join(BusId id, Opener who, Rights rights, Instant now);
   // Unknown ids are ignored. `evicted`: not by its own doing.
   void leave(PortId id, bool evicted = false);
+  // The port, which exists, gives up these rights, and keeps another.
+  void shut_down(PortId id, Rights rights);
   [[nodiscard]] const Port* find_port(PortId id) const;
 
   // `everywhere`: for the `events` of the whole tree; else for those of the bus alone.
@@ -134,7 +136,8 @@ class Buses {
 
   Result<BusId> add(std::string_view name, uid_t owner, uid_t payer, const BusSettings& settings);
   void publish(const BusInfo& bus, EventKind kind, bool everywhere, uid_t uid, std::string detail);
-  void publish_port(const BusInfo& bus, EventKind kind, const Port& port, std::string_view more);
+  void publish_change(const BusInfo& bus, EventKind kind, uid_t uid, std::string detail,
+                      std::string_view more = "");
 
   Users& users_;
   std::map<std::string, BusId, std::less<>> index_;

@@ -83,6 +83,10 @@ std::string_view to_string(EventKind kind) {
       return "join";
     case EventKind::bus_leave:
       return "leave";
+    case EventKind::bus_shutdown:
+      return "shutdown";
+    case EventKind::bus_policy:
+      return "policy";
     case EventKind::bus_link:
       return "link";
     case EventKind::bus_shut:

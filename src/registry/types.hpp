@@ -114,10 +114,13 @@ enum class EventKind : std::uint8_t {
   bus_removed,       // buses/BUS
   bus_renamed,       // buses/OLD, as name_renamed
   // In the `events` of the bus only; each with `readers=N writers=N`, as they are then.
-  bus_join,   // buses/BUS, `port=N mode=MODE`
-  bus_leave,  // buses/BUS, `port=N mode=MODE`, `reason=evicted` where it was cut off
-  bus_link,   // buses/BUS, `port=N name=NAME state=STATE`: of an attached interface
-  bus_shut,   // buses/BUS, `port=N reason=loop`
+  bus_join,      // buses/BUS, `port=N mode=MODE`
+  bus_leave,     // buses/BUS, `port=N mode=MODE`, `reason=evicted` where it was cut off
+  bus_shutdown,  // buses/BUS, `port=N mode=MODE` that is left to it
+  bus_policy,    // buses/BUS, `policy=POLICY`
+  // In the `events` of the bus only, without those two.
+  bus_link,  // buses/BUS, `port=N name=NAME state=STATE`: of an attached interface
+  bus_shut,  // buses/BUS, `port=N reason=loop`
 };
 std::string_view to_string(EventKind kind);
 

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from frames import BROADCAST, frame, station
 from harness import close, read_text, read_values, track, write_text
-from procs import as_user
+from procs import Child, as_user, wait_blocked
 from sysc import open_once, raises_errno
 
 STRANGER = 61002
@@ -130,6 +130,42 @@ def test_vlans_of_ports(switch):
     two_tags = frame(BROADCAST, station(2), 10, 7)
     os.write(trunk, two_tags)
     assert received(access) == [frame(BROADCAST, station(2), 7)]
+
+
+def test_what_is_sent_is_what_each_reader_got_or_lost(bus):
+    bus.set("policy", "hub").set("depth", 20 * (64 + 64))
+    writer, access, trunk = ports(bus, 3)
+    for port, vlan in ((1, "access 10"), (2, "access 10"), (3, "trunk 10")):
+        write_text(bus.file("port", str(port), "vlan"), vlan)
+    for _ in range(100):
+        os.write(writer, frame(BROADCAST, station(1)))
+    assert 0 < len(received(access)) < 20 and 0 < len(received(trunk)) < 20
+    assert bus.stats()["sent"] == drops(bus, 1)["sent"] == 100
+    assert [m.delivered + m.dropped for m in bus.members().values()] == [0, 100, 100]
+
+
+def test_a_lossless_bus_gives_a_frame_to_all_its_ports_or_to_none(bus):
+    bus.set("policy", "hub").set("delivery", "lossless").set("depth", 5 * (64 + 64))
+    writer, access, trunk = ports(bus, 3)
+    for port, vlan in ((1, "access 10"), (2, "access 10"), (3, "trunk 10")):
+        write_text(bus.file("port", str(port), "vlan"), vlan)
+    sent = 0
+    with raises_errno(errno.EAGAIN):
+        while True:
+            os.write(writer, frame(BROADCAST, station(1), payload=b"%d" % sent))
+            sent += 1
+    assert 0 < sent < 5
+    child = Child(lambda: os.set_blocking(writer, True) or
+                  os.write(writer, frame(BROADCAST, station(1))), keep=[writer])
+    wait_blocked(child.pid, "write")
+    frames = [received(fd) for fd in (access, trunk)]
+    child.result()
+    for fd, got in zip((access, trunk), frames):
+        got += received(fd)
+        assert [one.rstrip(b"\0")[-1:] for one in got] == [b"0", b"1", b"s"][-len(got):]
+        assert len(got) == sent + 1
+    stats = bus.stats()
+    assert (stats["sent"], stats["dropped"]) == (sent + 1, 0)
 
 
 def test_a_vlan_that_makes_no_sense_changes_nothing(switch):

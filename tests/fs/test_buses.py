@@ -7,9 +7,10 @@ import select
 import stat
 
 import pytest
+import wire
 from buses import Bus
 from harness import close, read_text, track, write_text
-from procs import as_user, sh, wait_for
+from procs import Child, as_user, sh, wait_blocked, wait_for
 from sysc import raises_errno, rename2
 
 ALICE, BOB = 61001, 61002
@@ -220,6 +221,124 @@ def test_the_bus_tells_who_joins_and_leaves(bus):
                      ["join", f"{path} port=2 mode=r readers=2 writers=1"],
                      ["leave", f"{path} port=1 mode=rw readers=1 writers=0"],
                      ["leave", f"{path} port=2 mode=r readers=0 writers=0"]]
+
+
+def events_of(bus):
+    """What the stream of a bus says from now on: a call that gives the words behind the time."""
+    stream = track(os.open(bus.file("events"), os.O_RDONLY | os.O_NONBLOCK))
+
+    def read():
+        lines = os.read(stream, 65536).decode().splitlines()
+        return [line.replace(f"buses/{bus.name} ", "").split(" ", 1)[1] for line in lines]
+    return read
+
+
+def test_the_bus_tells_of_another_policy_and_who_set_it(open_bus):
+    os.chmod(open_bus.bus, 0o701)
+    events = events_of(open_bus)
+    as_user(ALICE, write_text, open_bus.file("policy"), "switch")
+    open_bus.set("policy", "switch").set("history", 3)
+    assert events() == [f"policy uid={ALICE} policy=switch readers=0 writers=0"]
+
+
+def ctl_of(bus, fd):
+    return bus.file("port", str(wire.flow_id(fd)), "ctl")
+
+
+def test_a_member_that_shuts_down_writing_only_reads(bus):
+    bus.set("writers", 2)
+    member, other = bus.join(), bus.join()
+    events = events_of(bus)
+    write_text(ctl_of(bus, member), "shutdown write\n")
+    with raises_errno(errno.EPIPE):
+        os.write(member, b"x")
+    os.write(other, b"still heard")
+    assert os.read(member, 100) == b"still heard"
+    assert events() == ["shutdown uid=0 port=1 mode=r readers=2 writers=1"]
+    assert (bus.members()[1].mode, bus.stats()["writers"]) == ("r", 1)
+    bus.writer()
+
+
+def test_a_member_that_shuts_down_reading_finds_the_end_and_still_writes(bus):
+    member, other = bus.join(), bus.join()
+    os.write(other, b"lost")
+    waiting = Child(os.read, other, 100, keep=[other])
+    wait_blocked(waiting.pid, "read")
+    for fd in (member, other):
+        write_text(ctl_of(bus, fd), "shutdown read")
+    assert waiting.result() == b""
+    assert os.read(member, 100) == b""
+    os.write(member, b"to nobody")
+    poller = select.poll()
+    poller.register(member, select.POLLIN | select.POLLOUT)
+    assert poller.poll(0) == [(member, select.POLLIN | select.POLLOUT)]
+    assert [(m.mode, m.lag, m.dropped) for m in bus.members().values()] == [("w", 0, 1), ("w", 0, 0)]
+    bus.check_accounts()
+
+
+def test_a_writer_that_waits_is_told_that_it_was_shut_down(bus):
+    bus.set("delivery", "lossless").set("depth", 1)
+    writer, reader = bus.writer(), bus.reader()
+    os.write(writer, b"first")
+
+    def write():
+        with raises_errno(errno.EPIPE):
+            os.write(writer, b"second")
+    child = Child(write, keep=[writer])
+    wait_blocked(child.pid, "write")
+    write_text(ctl_of(bus, writer), "shutdown write")
+    child.result()
+    assert os.read(reader, 100) == b"first"
+
+
+@pytest.mark.parametrize("words", [["close"], ["shutdown read", "shutdown write"]])
+def test_a_member_without_any_direction_has_left(bus, words):
+    member, _ = bus.join(), bus.join()
+    ctl = os.open(ctl_of(bus, member), os.O_WRONLY)
+    events = events_of(bus)
+    for word in words:
+        os.write(ctl, word.encode())
+    assert events()[-1].startswith("leave uid=0 port=1 ")
+    assert sorted(bus.members()) == [2]
+    with raises_errno(errno.ESTALE):
+        os.write(ctl, b"close")
+    os.close(ctl)
+    assert os.read(member, 100) == b""
+    with raises_errno(errno.EPIPE):
+        os.write(member, b"x")
+    poller = select.poll()
+    poller.register(member, select.POLLIN)
+    assert poller.poll(0) == [(member, select.POLLIN | select.POLLHUP)]
+    assert wire.flow_id(bus.join()) == 1
+
+
+def test_a_reader_gives_up_what_it_has_and_nothing_else(bus):
+    reader = bus.reader()
+    write_text(ctl_of(bus, reader), "shutdown write")
+    assert bus.members()[1].mode == "r"
+    with raises_errno(errno.EINVAL):
+        write_text(ctl_of(bus, reader), "shutdown")
+    with raises_errno(errno.EACCES):
+        read_text(ctl_of(bus, reader))
+    write_text(ctl_of(bus, reader), "shutdown read")
+    assert bus.members() == {}
+
+
+def test_nobody_shuts_down_another_s_member(open_bus):
+    member = open_bus.join()
+    with raises_errno(errno.EACCES):
+        as_user(ALICE, write_text, ctl_of(open_bus, member), "close")
+    assert open_bus.members()[1].mode == "rw"
+
+
+def test_a_slow_reader_of_the_events_of_a_bus_is_told_how_many_it_lost(bus):
+    events = events_of(bus)
+    for _ in range(100):
+        close(bus.reader())
+    bus.wait_members(0)
+    lines = events()
+    assert lines[0] == "lost - count=72"
+    assert len(lines) == 129
 
 
 def test_the_events_of_a_removed_bus_end(bus):

@@ -14,8 +14,9 @@ import time
 import pytest
 from buses import Bus
 from flowctl_runs import Run, run  # pylint: disable=unused-import
+from frames import BROADCAST, frame, station
 from harness import binary, close
-from procs import as_user, paused, wait_for
+from procs import Child, as_user, paused, wait_for
 from sysc import raises_errno
 
 _numbers = itertools.count(1)
@@ -289,6 +290,137 @@ def test_a_link_that_was_cut_off_joins_again(bus, two, run):
     close(reader, writer)
 
 
+# --- link through a flow -------------------------------------------------------------------------
+
+def cable(run, one, two, name, *arguments):
+    """Two links, the ends of one flow: that which accepts first."""
+    ends = [run("bus", "link", bus.name, f"--{how}", name, *arguments)
+            for bus, how in ((one, "accept"), (two, "dial"))]
+    one.wait_members(1)
+    two.wait_members(1)
+    return ends
+
+
+@pytest.fixture
+def wire_name(name):
+    """A name at which dials wait for as long as it takes."""
+    name.set("dial_timeout", "max")
+    return name.name
+
+
+def test_a_link_through_a_flow_carries_both_ways_and_nothing_back(bus, two, wire_name, run):
+    ends = cable(run, bus, two, wire_name)
+    here, there = bus.join(), two.join()
+    for number, length in enumerate((1, 1000, 70_000, 900_000)):
+        message = bytes([number]) * length
+        os.write(here, message)
+        assert os.read(there, 1 << 20) == message
+        os.write(there, message)
+        assert os.read(here, 1 << 20) == message
+    (_, accepted, _), (code, dialled, err) = [end.end(signal.SIGINT) for end in ends]
+    assert accepted == (f"4 messages to buses/{bus.name}, 0 too long for it\n"
+                        f"4 messages to names/{wire_name}, 0 too long for it\n")
+    assert (code, dialled.count("\n")) == (0, 2)
+    assert err in ("", f"flowctl: names/{wire_name} has gone: its other end has closed; it will be joined again\n")
+    close(here, there)
+
+
+def test_a_link_through_a_flow_of_lossless_buses_loses_nothing(bus, two, wire_name, run):
+    for one in (bus, two):
+        one.set("delivery", "lossless").set("depth", 4096)
+    cable(run, bus, two, wire_name)
+    reader, writer = two.reader(), bus.writer()
+
+    def send():
+        for number in range(3000):
+            os.write(writer, b"%5d" % number)
+    child = Child(send, keep=[writer])
+    assert [int(os.read(reader, 10)) for _ in range(3000)] == list(range(3000))
+    child.result()
+    close(reader, writer)
+
+
+def test_a_flow_that_ends_is_dialled_again(bus, two, wire_name, run):
+    accepting, dialling = cable(run, bus, two, wire_name)
+    here, there = bus.join(), two.join()
+    os.write(here, b"first")
+    assert os.read(there, 100) == b"first"
+    accepting.end(signal.SIGKILL)
+    assert dialling.process.stderr.readline() == (
+        f"flowctl: names/{wire_name} has gone: its other end has closed; it will be joined again\n")
+    bus.wait_members(1)
+    run("bus", "link", bus.name, "--accept", wire_name)
+    assert dialling.process.stderr.readline() == f"flowctl: names/{wire_name} is joined again\n"
+    os.write(there, b"second")
+    assert os.read(here, 100) == b"second"
+    os.write(here, b"third")
+    assert os.read(there, 100) == b"third"
+    close(here, there)
+
+
+def test_a_link_waits_for_who_accepts(bus, two, name, run):
+    name.set("dial_timeout", "0")
+    dialling = run("bus", "link", two.name, "--dial", name.name)
+    assert dialling.process.stderr.readline().startswith(f"flowctl: names/{name.name} is not there yet: ")
+    reader = two.reader()
+    run("bus", "link", bus.name, "--accept", name.name)
+    assert dialling.process.stderr.readline() == f"flowctl: names/{name.name} is joined\n"
+    writer = bus.writer()
+    os.write(writer, b"hello")
+    assert os.read(reader, 100) == b"hello"
+    close(reader, writer)
+
+
+def test_a_name_that_a_link_made_goes_with_it(daemon, bus, run):
+    path = daemon.path("names", f"{bus.name}-cable")
+    link = run("bus", "link", bus.name, "--accept", f"{bus.name}-cable")
+    bus.wait_members(1)
+    assert os.path.isdir(path)
+    assert link.end(signal.SIGINT)[0] == 0
+    assert not os.path.exists(path)
+
+
+def test_a_peer_that_only_sends_or_only_receives_is_a_cable_of_one_way(bus, wire_name, run):
+    run("bus", "link", bus.name, "--accept", wire_name)
+    bus.wait_members(1)
+    member = bus.join()
+    dial = bus.daemon.path("names", wire_name, "dial")
+    with open(dial, "wb", buffering=0) as peer:
+        peer.write(b"to the bus")
+        peer.write(b"and more")
+    assert [os.read(member, 100) for _ in range(2)] == [b"to the bus", b"and more"]
+    with open(dial, "rb", buffering=0) as peer:
+        os.write(member, b"from the bus")
+        assert peer.read(100) == b"from the bus"
+    close(member)
+
+
+def test_a_loop_through_a_flow_is_shut_as_any_other(bus, two, wire_name, run):
+    for one in (bus, two):
+        one.set("policy", "switch")
+    linked(run, bus, two)
+    for one, how in ((bus, "accept"), (two, "dial")):
+        run("bus", "link", one.name, f"--{how}", wire_name)
+        one.wait_members(2)
+    streams = [os.open(one.file("events"), os.O_RDONLY | os.O_NONBLOCK) for one in (bus, two)]
+    member = bus.join()
+    os.write(member, frame(BROADCAST, station(1)))
+
+    def shut():
+        lines = []
+        for stream in streams:
+            with contextlib.suppress(BlockingIOError):
+                lines += os.read(stream, 65536).decode().splitlines()
+        return [line for line in lines if line.endswith("port=2 reason=loop")]
+    wait_for(shut, "a port to be shut")
+    os.write(member, frame(BROADCAST, station(1), payload=b"later"))
+    other = two.join()
+    os.write(other, frame(BROADCAST, station(2), payload=b"answer"))
+    while b"answer" not in os.read(member, 100):
+        pass
+    close(member, other, *streams)
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("arguments, status, words", [
@@ -297,6 +429,12 @@ def test_a_link_that_was_cut_off_joins_again(bus, two, run):
     (["record", "nobody", "/dev/null"], 1, "no such bus"),
     (["replay", "nobody", "/nonexistent"], 1, "cannot read /nonexistent"),
     (["link", "same", "same"], 2, "linked to itself"),
+    (["link", "nobody", "--dial", "nobody"], 1, "no such bus"),
+    (["link", "one", "two", "--dial", "name"], 2, "--accept NAME"),
+    (["link", "one"], 2, "--accept NAME"),
+    (["link", "one", "--dial", "a/b"], 2, "is not a name"),
+    (["link", "one", "--dial", "name", "--accept", "name"], 2, "excludes"),
+    (["list", "--dial", "name"], 2, "for a link"),
     (["members"], 2, "flowctl bus members BUS"),
     (["list", "more"], 2, "flowctl bus list"),
     (["record", "a/b", "file"], 2, "is not a name"),
@@ -304,6 +442,10 @@ def test_a_link_that_was_cut_off_joins_again(bus, two, run):
 ])
 def test_mistakes_are_told(daemon, arguments, status, words):
     assert words in flowctl(daemon, *arguments, status=status)
+
+
+def test_a_name_that_is_not_there_cannot_be_dialled(daemon, bus):
+    assert "no such name" in flowctl(daemon, "link", bus.name, "--dial", "nobody", status=1)
 
 
 def test_who_may_not_receive_is_told_what_to_do(daemon, bus):

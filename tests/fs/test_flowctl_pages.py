@@ -8,6 +8,7 @@ import stat
 import subprocess
 
 import pytest
+import wire
 from harness import binary
 from procs import sh
 
@@ -109,6 +110,21 @@ def test_a_flow_is_as_documented(daemon, name):
         folder = daemon.path("flows", flow)
         assert modes_below(folder) == documented_modes("flows/ID")
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o500
+
+
+def test_a_bus_is_as_documented(bus):
+    page = sections(source("man", "flowfs.7"))
+    described = {item[1].split("/")[0] for heading in ("buses/BUS", "Ethernet") for line in page[heading]
+                 if (item := re.match(r"\.It Pa (\S+)", line))}
+    bus.set("policy", "switch")
+    files = set(os.listdir(bus.path))
+    assert files - {"vde"} == described and {"vde"} <= files
+    member = bus.join()
+    text = " ".join(page["buses/BUS"] + page["Ethernet"])
+    modes = modes_below(bus.file("port", str(wire.flow_id(member))))
+    for file, mode in modes.items():
+        assert re.search(rf"\.Pa (port/N/)?{file}\b", text), file
+        assert mode in (0o644, 0o664) or re.search(rf"\.Pa {file} \.Pq {mode:04o}, of its owner", text), file
 
 
 def test_a_user_is_as_documented(daemon, name):

@@ -352,9 +352,32 @@ def test_shutdown_gives_up_a_direction(ipn, bus):
         with raises_errno(errno.EPIPE):
             send(one, b"x", numbers.MSG_NOSIGNAL)
         shutdown(two, numbers.SHUT_RDWR)
+        shutdown(two, numbers.SHUT_RDWR)
         assert select.select([two], [], [], 0) == ([two], [], [])
+        assert (get_option(one, PORT), get_option(two, PORT)) == (-1, -1)
         """)
     bus.wait_members(0)
+
+
+def test_a_member_that_shuts_down_stays_the_same_member(ipn, bus):
+    ipn(f"""
+        signal.signal(signal.SIGPIPE, lambda *_: print("SIGPIPE"))
+        one, two = made("{bus.name}"), joined("{bus.name}")
+        port = get_option(two, PORT)
+        send(one, b"before")
+        shutdown(two, numbers.SHUT_WR)
+        assert get_option(two, PORT) == port
+        assert recv(two) == b"before"
+        with raises_errno(errno.EPIPE):
+            os.write(two, b"x")
+        """)
+    assert ipn(f"""
+        signal.signal(signal.SIGPIPE, lambda *_: print("SIGPIPE"))
+        two = joined("{bus.name}")
+        shutdown(two, numbers.SHUT_WR)
+        with raises_errno(errno.EPIPE):
+            send(two, b"x")
+        """) == ["SIGPIPE"]
 
 
 def test_a_member_answers_as_a_socket(ipn, bus):

@@ -83,7 +83,7 @@ def client(folder, **options):
 
 
 def need(program):
-    path = shutil.which(program, path="/usr/bin:/usr/sbin:/bin:/sbin")
+    path = shutil.which(program) or shutil.which(program, path="/usr/bin:/usr/sbin:/bin:/sbin")
     if path is None:
         pytest.skip(f"{program} is not installed")
     return path

@@ -17,8 +17,11 @@
 namespace flowfs::bus {
 namespace {
 
+constexpr std::uint32_t kWorth = 4;  // of what is sent in forms
+
 struct Message {
   std::string text;
+  std::uint32_t worth = 1;
   bool to_all = true;
   PortId sender{};
   std::set<PortId> unread;
@@ -41,7 +44,7 @@ class Play {
   explicit Play(std::uint32_t seed) : random_(seed), bus_(limits_) {}
 
   void step() {
-    switch (pick(11)) {
+    switch (pick(12)) {
       case 0:
         join();
         break;
@@ -55,8 +58,11 @@ class Play {
         skip();
         break;
       case 4:
+        give_up();
+        break;
       case 5:
       case 6:
+      case 7:
         send();
         break;
       default:
@@ -107,11 +113,28 @@ class Play {
       return;
     }
     for (Message& message : log_) {
-      dropped_ += message.unread.erase(player->id);
+      dropped_ += message.unread.erase(player->id) * message.worth;
     }
     trim();
     bus_.leave(player->id, now_);
     std::erase_if(players_, [player](const auto& one) { return one.get() == player; });
+  }
+
+  void give_up() {
+    Player* player = pick_player();
+    if (player == nullptr || pick(3) != 0) {
+      return;
+    }
+    for (Message& message : log_) {
+      const std::uint64_t lost = message.unread.erase(player->id) * message.worth;
+      dropped_ += lost;
+      player->counts.dropped += lost;
+    }
+    player->rights.receive = false;
+    player->consumed = 0;
+    player->overtaken = false;
+    trim();
+    bus_.give_up(player->id, {.receive = false, .send = true}, now_);
   }
 
   void change_limits() {
@@ -129,35 +152,62 @@ class Play {
     if (from == nullptr) {
       return;
     }
-    const std::string text(1 + pick(50), static_cast<char>('a' + pick(26)));
-    Message message{.text = text, .to_all = pick(3) != 0, .sender = from->id, .unread = {}};
-    std::vector<PortNumber> to;
+    const bool to_all = pick(3) != 0;
+    std::vector<Message> messages;
+    std::vector<std::vector<PortNumber>> to(to_all ? 1 : 1 + pick(3));
+    for (std::size_t form = 0; form < to.size(); ++form) {
+      messages.push_back({.text = std::string(1 + pick(50), static_cast<char>('a' + pick(26))),
+                          .worth = to_all ? 1 : 1 + pick(3),
+                          .to_all = to_all,
+                          .sender = from->id,
+                          .unread = {}});
+    }
     for (const auto& player : players_) {
-      const bool wanted = message.to_all || pick(2) == 0;
-      if (player.get() != from && wanted) {
-        to.push_back(player->number);
+      const std::uint32_t form = to_all ? 0 : pick(4);  // the fourth: none
+      if (player.get() != from && form < to.size()) {
+        to[form].push_back(player->number);
         if (player->rights.receive) {
-          message.unread.insert(player->id);
+          messages[form].unread.insert(player->id);
         }
       }
     }
-    const auto bytes = std::as_bytes(std::span(text));
-    const SendOutcome outcome =
-        message.to_all ? bus_.send(from->id, bytes, now_) : bus_.send_to(from->id, bytes, to, now_);
-    ASSERT_EQ(outcome, expected_outcome(text.size()));
+    const SendOutcome outcome = to_all ? bus_.send(from->id, bytes_of(messages[0]), now_)
+                                       : send_forms(from->id, messages, to);
+    ASSERT_EQ(outcome, expected_outcome(messages));
     if (outcome == SendOutcome::ok) {
-      ++sent_;
-      if (!message.unread.empty() || (message.to_all && limits_.history > 0)) {
-        log_.push_back(std::move(message));
+      sent_ += to_all ? 1 : kWorth;
+      for (Message& message : messages) {
+        if (!message.unread.empty() || (to_all && limits_.history > 0)) {
+          log_.push_back(std::move(message));
+        }
+        shrink();
+        trim();
       }
-      shrink();
-      trim();
     }
   }
 
-  SendOutcome expected_outcome(std::size_t length) const {
-    if (length > limits_.mtu_bytes) {
-      return SendOutcome::too_long;
+  static std::span<const std::byte> bytes_of(const Message& message) {
+    return std::as_bytes(std::span(message.text));
+  }
+
+  SendOutcome send_forms(PortId from, const std::vector<Message>& messages,
+                         const std::vector<std::vector<PortNumber>>& to) {
+    std::vector<Bus::Form> forms;
+    for (std::size_t form = 0; form < messages.size(); ++form) {
+      forms.push_back({.bytes = bytes_of(messages[form]),
+                       .to = to[form],
+                       .worth = {.messages = messages[form].worth}});
+    }
+    return bus_.send_forms({.from = from, .bytes = 20, .worth = {.messages = kWorth}}, forms, now_);
+  }
+
+  SendOutcome expected_outcome(const std::vector<Message>& messages) const {
+    std::size_t cost = 0;
+    for (const Message& message : messages) {
+      if (message.text.size() > limits_.mtu_bytes) {
+        return SendOutcome::too_long;
+      }
+      cost += MessageLog::cost(message.text.size());
     }
     std::size_t unread_bytes = 0;
     for (const Message& message : log_) {
@@ -165,8 +215,7 @@ class Play {
         unread_bytes += MessageLog::cost(message.text.size());
       }
     }
-    const bool fits =
-        unread_bytes == 0 || unread_bytes + MessageLog::cost(length) <= limits_.depth_bytes;
+    const bool fits = unread_bytes == 0 || unread_bytes + cost <= limits_.depth_bytes;
     return limits_.lossless && !fits ? SendOutcome::full : SendOutcome::ok;
   }
 
@@ -192,8 +241,8 @@ class Play {
       player->consumed += part;
       if (part == rest.size()) {
         player->consumed = 0;
-        ++player->counts.delivered;
-        ++delivered_;
+        player->counts.delivered += first->worth;
+        delivered_ += first->worth;
         first->unread.erase(player->id);
         trim();
       }
@@ -209,10 +258,11 @@ class Play {
     const auto is_unread = [player](const Message& message) {
       return message.unread.contains(player->id);
     };
-    const auto lag = static_cast<std::uint64_t>(std::ranges::count_if(log_, is_unread));
-    const std::uint64_t skipped = lag > 1 ? lag - 1 : 0;
-    for (std::uint64_t left = skipped; left > 0; --left) {
-      std::ranges::find_if(log_, is_unread)->unread.erase(player->id);
+    std::uint64_t skipped = 0;
+    for (auto left = std::ranges::count_if(log_, is_unread); left > 1; --left) {
+      const auto oldest = std::ranges::find_if(log_, is_unread);
+      oldest->unread.erase(player->id);
+      skipped += oldest->worth;
     }
     if (skipped > 0) {
       player->consumed = 0;
@@ -237,8 +287,8 @@ class Play {
            (!limits_.lossless || log_.front().unread.empty())) {
       for (const auto& player : players_) {
         if (log_.front().unread.contains(player->id)) {
-          ++player->counts.dropped;
-          ++dropped_;
+          player->counts.dropped += log_.front().worth;
+          dropped_ += log_.front().worth;
           player->overtaken = player->overtaken || player->consumed > 0;
           player->consumed = 0;
         }
@@ -260,8 +310,10 @@ class Play {
     ASSERT_EQ(bus_.totals().delivered, delivered_);
     ASSERT_EQ(bus_.totals().dropped, dropped_);
     for (const auto& player : players_) {
-      const auto lag = static_cast<std::uint64_t>(std::ranges::count_if(
-          log_, [&](const Message& message) { return message.unread.contains(player->id); }));
+      std::uint64_t lag = 0;
+      for (const Message& message : log_) {
+        lag += message.unread.contains(player->id) ? message.worth : 0;
+      }
       const PortCounts counts = bus_.counts(player->id);
       ASSERT_EQ(counts.lag, lag);
       ASSERT_EQ(counts.delivered, player->counts.delivered);

@@ -50,6 +50,31 @@ class BusTest : public ::testing::Test {
   SendOutcome send(PortId from, std::string_view text) {
     return bus.send(from, bytes_of(text), now);
   }
+  SendOutcome send_to(PortId from, std::string_view text, std::initializer_list<PortId> to,
+                      Worth worth = {}) {
+    return send_forms(from, text, {{text, to, worth}}, worth);
+  }
+  struct Part {
+    std::string_view text;
+    std::vector<PortId> to;
+    Worth worth;
+  };
+  SendOutcome send_forms(PortId from, std::string_view original, const std::vector<Part>& parts,
+                         Worth worth = {}) {
+    std::vector<std::vector<PortNumber>> numbers;
+    std::vector<Bus::Form> forms;
+    for (const Part& part : parts) {
+      numbers.emplace_back();
+      for (const PortId port : part.to) {
+        numbers.back().push_back(number(port));
+      }
+    }
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      forms.push_back(
+          {.bytes = bytes_of(parts[i].text), .to = numbers[i], .worth = parts[i].worth});
+    }
+    return bus.send_forms({.from = from, .bytes = original.size(), .worth = worth}, forms, now);
+  }
   std::string read(PortId port, std::size_t most = SIZE_MAX) {
     const Bus::Front front = bus.front(port);
     const std::size_t part = std::min(most, front.rest.size());
@@ -161,8 +186,7 @@ TEST_F(BusTest, history_leaves_out_what_was_for_some_only) {
   limit({.history = 8});
   const PortId a = join();
   const PortId b = join();
-  const PortNumber to[] = {number(b)};
-  ASSERT_EQ(bus.send_to(a, bytes_of("for b"), to, now), SendOutcome::ok);
+  ASSERT_EQ(send_to(a, "for b", {b}), SendOutcome::ok);
   ASSERT_EQ(send(a, "for all"), SendOutcome::ok);
   EXPECT_THAT(read_all(join()), ElementsAre("for all"));
   EXPECT_THAT(read_all(b), ElementsAre("for b", "for all"));
@@ -173,14 +197,112 @@ TEST_F(BusTest, what_is_for_some_is_not_dropped_for_others) {
   const PortId a = join();
   const PortId b = join();
   const PortId c = join();
-  const PortNumber to[] = {number(b)};
   for (int i = 0; i < 3; ++i) {
-    ASSERT_EQ(bus.send_to(a, bytes_of("0123456789"), to, now), SendOutcome::ok);
+    ASSERT_EQ(send_to(a, "0123456789", {b}), SendOutcome::ok);
   }
   EXPECT_EQ(bus.counts(b).dropped, 1U);
   EXPECT_EQ(bus.counts(b).lag, 2U);
   EXPECT_EQ(bus.counts(c).dropped, 0U);
   EXPECT_EQ(listener(c).messages, 0);
+}
+
+TEST_F(BusTest, a_message_in_several_forms_is_sent_once) {
+  const PortId a = join();
+  const PortId b = join();
+  const PortId c = join();
+  ASSERT_EQ(send_forms(a, "x", {{"for b", {b}, {}}, {"c1", {c}, {}}, {"c2", {c}, {}}},
+                       {.messages = 2, .bytes = 7}),
+            SendOutcome::ok);
+  EXPECT_EQ(bus.counts(a).sent, 2U);
+  EXPECT_EQ(bus.counts(a).sent_bytes, 7U);
+  EXPECT_EQ(bus.totals().sent, 2U);
+  EXPECT_THAT(read_all(b), ElementsAre("for b"));
+  EXPECT_THAT(read_all(c), ElementsAre("c1", "c2"));
+}
+
+TEST_F(BusTest, a_message_counts_as_what_it_is_worth) {
+  limit({.depth_bytes = 2 * kCost});
+  const PortId a = join();
+  const PortId b = join();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(send_to(a, "0123456789", {b}, {.messages = 5, .bytes = 40}), SendOutcome::ok);
+  }
+  EXPECT_EQ(bus.counts(b).dropped, 5U);
+  EXPECT_EQ(bus.counts(b).lag, 10U);
+  EXPECT_EQ(read(b), "0123456789");
+  EXPECT_EQ(bus.counts(b).delivered, 5U);
+  EXPECT_EQ(bus.counts(b).delivered_bytes, 40U);
+  ASSERT_EQ(send_to(a, "newest", {b}, {.messages = 3}), SendOutcome::ok);
+  EXPECT_EQ(bus.skip(b, now), 5U);
+  EXPECT_EQ(bus.skip(b, now), 0U);
+  EXPECT_EQ(bus.counts(b).lag, 3U);
+  EXPECT_THAT(read_all(b), ElementsAre("newest"));
+  const PortCounts counts = bus.counts(b);
+  EXPECT_EQ(bus.counts(a).sent, counts.delivered + counts.dropped);
+}
+
+TEST_F(BusTest, there_is_room_for_all_forms_or_for_none) {
+  limit({.lossless = true, .depth_bytes = 3 * kCost});
+  const PortId a = join();
+  const PortId b = join();
+  const PortId c = join();
+  const std::vector<Part> parts{{"0123456789", {b}, {}}, {"abcdefghij", {c}, {}}};
+  ASSERT_EQ(send(a, "0123456789"), SendOutcome::ok);
+  EXPECT_EQ(send_forms(a, "0123456789", parts), SendOutcome::ok);
+  EXPECT_EQ(send_forms(a, "0123456789", parts), SendOutcome::full);
+  EXPECT_EQ(bus.counts(b).lag, 2U);
+  EXPECT_EQ(bus.counts(c).lag, 2U);
+  EXPECT_EQ(bus.totals().dropped, 0U);
+  EXPECT_EQ(bus.counts(a).sent, 2U);
+}
+
+TEST_F(BusTest, who_waits_does_so_for_room_for_all_forms) {
+  limit({.lossless = true, .depth_bytes = 3 * kCost});
+  const PortId a = join();
+  const PortId b = join();
+  const PortId c = join();
+  const std::vector<Part> parts{{"0123456789", {b}, {}}, {"abcdefghij", {c}, {}}};
+  ASSERT_EQ(send_to(a, "0123456789", {b}), SendOutcome::ok);
+  ASSERT_EQ(send_to(a, "0123456789", {b}), SendOutcome::ok);
+  ASSERT_EQ(send_forms(a, "0123456789", parts), SendOutcome::full);
+  bus.wait_for_room(a, 10, now);
+  EXPECT_EQ(listener(a).rooms, 0);
+  EXPECT_EQ(read(b), "0123456789");
+  EXPECT_EQ(listener(a).rooms, 1);
+  EXPECT_EQ(send_forms(a, "0123456789", parts), SendOutcome::ok);
+}
+
+TEST_F(BusTest, who_gives_up_receiving_loses_what_was_unread_and_blocks_nobody) {
+  limit({.lossless = true, .depth_bytes = 2 * kCost});
+  const PortId a = join();
+  const PortId b = join();
+  ASSERT_EQ(send(a, "0123456789"), SendOutcome::ok);
+  ASSERT_EQ(send(a, "0123456789"), SendOutcome::ok);
+  EXPECT_EQ(read(b, 4), "0123");
+  bus.wait_for_room(a, 10, now);
+  bus.give_up(b, kWrites, now);
+  EXPECT_EQ(listener(a).rooms, 1);
+  EXPECT_EQ(bus.counts(b).dropped, 2U);
+  EXPECT_FALSE(bus.readable(b));
+  ASSERT_EQ(send(a, "more"), SendOutcome::ok);
+  EXPECT_EQ(bus.counts(b).lag, 0U);
+  ASSERT_EQ(send(b, "to a"), SendOutcome::ok);
+  EXPECT_THAT(read_all(a), ElementsAre("to a"));
+}
+
+TEST_F(BusTest, who_gives_up_sending_waits_for_nothing) {
+  limit({.lossless = true, .depth_bytes = kCost});
+  const PortId a = join();
+  const PortId b = join();
+  const PortId c = join();
+  ASSERT_EQ(send(a, "0123456789"), SendOutcome::ok);
+  bus.wait_for_room(b, 10, now);
+  bus.wait_for_room(a, 10, now);
+  bus.give_up(b, kReads, now);
+  EXPECT_EQ(read(b), "0123456789");
+  EXPECT_EQ(read(c), "0123456789");
+  EXPECT_EQ(listener(b).rooms, 0);
+  EXPECT_EQ(listener(a).rooms, 1);
 }
 
 TEST_F(BusTest, a_lossy_bus_drops_the_oldest_for_the_slow_one_alone) {

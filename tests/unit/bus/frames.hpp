@@ -43,6 +43,24 @@ inline Frame frame(MacAddress to, MacAddress from, std::initializer_list<std::ui
   return result;
 }
 
+// TCP over IPv4 with `payload` bytes, no checksums, and a header that begins 34 bytes on.
+inline Frame tcp4_frame(MacAddress to, MacAddress from, std::size_t payload) {
+  Frame result;
+  append(result, static_cast<std::uint64_t>(to), 6);
+  append(result, static_cast<std::uint64_t>(from), 6);
+  append(result, 0x0800'4500, 4);
+  append(result, 40 + payload, 2);
+  append(result, 0x4000, 4);
+  append(result, 0x4006'0000, 4);
+  append(result, 0x0a000001'0a000002, 8);
+  append(result, 0, 8);
+  append(result, 0, 4);
+  append(result, 0x5010'ffff, 4);
+  append(result, 0, 4);
+  result.resize(result.size() + payload);
+  return result;
+}
+
 inline Frame after(std::span<const std::byte> frame, Edit edit) {
   const EditedFrame parts = edited(frame, edit);
   Frame result(parts.size());

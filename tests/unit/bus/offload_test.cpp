@@ -127,6 +127,25 @@ TEST(Offload, gives_a_frame_without_any_as_it_is) {
   EXPECT_EQ(frames[0], frame);
 }
 
+TEST(Offload, says_what_a_frame_stands_for_before_it_is_finished) {
+  for (const std::size_t payload : {1U, 100U, 101U, 250U, 1000U}) {
+    const Frame frame = tcp_frame(kTcp6, payload, 0x18);
+    const Header header{
+        .segments = 4, .segment_bytes = 100, .checksum_from = static_cast<std::uint16_t>(kTcp6)};
+    const auto frames = finish(frame, header);
+    std::size_t bytes = 0;
+    for (const Frame& one : frames) {
+      bytes += one.size();
+    }
+    const FramesWithin within = frames_within(frame, *parse_offload(bytes_of(header)));
+    EXPECT_EQ(within.count, frames.size());
+    EXPECT_EQ(within.bytes, bytes);
+  }
+  const Frame plain = tcp_frame(kTcp4, 100, 0x18);
+  EXPECT_EQ(frames_within(plain, {}).count, 1U);
+  EXPECT_EQ(frames_within(plain, {}).bytes, plain.size());
+}
+
 TEST(Offload, fills_in_a_checksum) {
   for (const std::size_t payload : {0U, 1U, 2U, 3U, 1459U}) {
     Frame frame = tcp_frame(kTcp4, payload, 0x18);

@@ -117,10 +117,38 @@ TEST_F(BusesTest, no_limit_goes_below_what_there_is) {
   const BusId bus = make("chat");
   join(bus);
   join(bus);
-  EXPECT_EQ(buses.set_settings(bus, {.ports = 1}).error().error, EBUSY);
-  EXPECT_EQ(buses.set_settings(bus, {.writers = 1}).error().error, EBUSY);
+  EXPECT_EQ(buses.set_settings(bus, {.ports = 1}, 0).error().error, EBUSY);
+  EXPECT_EQ(buses.set_settings(bus, {.writers = 1}, 0).error().error, EBUSY);
   EXPECT_EQ(buses.find(bus)->settings, BusSettings{});
-  EXPECT_TRUE(buses.set_settings(bus, {.writers = 2, .ports = 2}));
+  EXPECT_TRUE(buses.set_settings(bus, {.writers = 2, .ports = 2}, 0));
+}
+
+TEST_F(BusesTest, a_port_gives_up_a_direction_and_is_counted_so) {
+  const BusId bus = make("chat", {.writers = 1});
+  const PortId port = join(bus);
+  events();
+  buses.shut_down(port, {.receive = false, .send = true});
+  buses.shut_down(port, {.receive = false, .send = true});
+  EXPECT_THAT(events(),
+              ::testing::ElementsAre("shutdown buses/chat port=1 mode=r readers=1 writers=0"));
+  join(bus);
+  buses.leave(port);
+  EXPECT_THAT(events(),
+              ::testing::ElementsAre("join buses/chat port=2 mode=rw readers=2 writers=1",
+                                     "leave buses/chat port=1 mode=r readers=1 writers=1"));
+}
+
+TEST_F(BusesTest, another_policy_is_told_and_other_settings_are_not) {
+  const BusId bus = make("lan");
+  events();
+  EXPECT_TRUE(buses.set_settings(bus, {.history = 5}, kBob.uid));
+  EXPECT_TRUE(buses.set_settings(bus, {.policy = BusPolicy::ethernet_hub}, kBob.uid));
+  const auto told = buses.take_events();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].event.kind, EventKind::bus_policy);
+  EXPECT_EQ(told[0].event.uid, kBob.uid);
+  EXPECT_EQ(told[0].event.detail, "policy=hub readers=0 writers=0");
+  EXPECT_FALSE(told[0].everywhere);
 }
 
 TEST_F(BusesTest, a_user_who_has_all_ports_is_told) {
