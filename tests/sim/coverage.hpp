@@ -29,13 +29,22 @@ enum class Operation : std::uint8_t {
   wait,
   set_limit,
   reconfigure,
+  create_bus,
+  remove_bus,
+  rename_bus,
+  exchange_buses,
+  set_bus,
+  join_bus,
+  leave_bus,
+  shut_down,
 };
-inline constexpr std::size_t kOperations = 16;
+inline constexpr std::size_t kOperations = 24;
 
 inline constexpr std::array<std::string_view, kOperations> kOperationNames = {
-    "create_name",  "create_alias", "remove_name", "remove_alias", "rename", "exchange",
-    "set_settings", "open_accept",  "open_dial",   "release",      "close",  "death",
-    "tick",         "wait",         "set_limit",   "reconfigure"};
+    "create_name",  "create_alias",   "remove_name", "remove_alias", "rename",     "exchange",
+    "set_settings", "open_accept",    "open_dial",   "release",      "close",      "death",
+    "tick",         "wait",           "set_limit",   "reconfigure",  "create_bus", "remove_bus",
+    "rename_bus",   "exchange_buses", "set_bus",     "join_bus",     "leave_bus",  "shut_down"};
 
 struct Outcome {
   Operation operation;
@@ -88,6 +97,31 @@ inline constexpr std::array kOutcomes = {
     Outcome{Operation::wait, 0},
     Outcome{Operation::set_limit, 0},
     Outcome{Operation::reconfigure, 0},
+    Outcome{Operation::create_bus, 0},
+    Outcome{Operation::create_bus, EINVAL},
+    Outcome{Operation::create_bus, ENAMETOOLONG},
+    Outcome{Operation::create_bus, EEXIST},
+    Outcome{Operation::create_bus, EDQUOT},
+    Outcome{Operation::create_bus, ENFILE},
+    Outcome{Operation::remove_bus, 0},
+    Outcome{Operation::remove_bus, ENOENT},
+    Outcome{Operation::remove_bus, EBUSY},
+    Outcome{Operation::rename_bus, 0},
+    Outcome{Operation::rename_bus, EINVAL},
+    Outcome{Operation::rename_bus, ENAMETOOLONG},
+    Outcome{Operation::rename_bus, ENOENT},
+    Outcome{Operation::rename_bus, EEXIST},
+    Outcome{Operation::exchange_buses, 0},
+    Outcome{Operation::exchange_buses, ENOENT},
+    Outcome{Operation::set_bus, 0},
+    Outcome{Operation::set_bus, EBUSY},
+    Outcome{Operation::join_bus, 0},
+    Outcome{Operation::join_bus, EADDRNOTAVAIL},
+    Outcome{Operation::join_bus, EBUSY},
+    Outcome{Operation::join_bus, EDQUOT},
+    Outcome{Operation::join_bus, ENFILE},
+    Outcome{Operation::leave_bus, 0},
+    Outcome{Operation::shut_down, 0},
 };
 
 // Lives in memory that the simulating child process shares with its parent. One writer at a time;

@@ -15,12 +15,14 @@
 #include <utility>
 #include <vector>
 
+#include "registry/buses.hpp"
 #include "registry/registry.hpp"
 
 namespace flowfs::registry::sim {
 
 // How effects are written down, of the registry and of the model alike.
 std::string text_of(const Effect& effect);
+std::string text_of(const Buses::BusEvent& event);
 
 class Model {
  public:
@@ -35,6 +37,14 @@ class Model {
   struct EndModel {
     End end;
     WaitingPlace place;  // of a waiting client
+  };
+
+  struct BusModel {
+    BusId id{};
+    std::string name;
+    uid_t owner = 0;
+    uid_t payer = 0;
+    BusSettings settings;
   };
 
   explicit Model(Users::Config config) : config_(config) {}
@@ -55,16 +65,30 @@ class Model {
   void close(FlowId flow, int error);
   void tick(Instant now);
 
+  int create_bus(std::string_view text, uid_t owner, uid_t payer, const BusSettings& settings,
+                 BusId id);
+  int remove_bus(std::string_view text, uid_t by);
+  int rename_bus(std::string_view from, std::string_view to, uid_t by);
+  int exchange_buses(std::string_view one, std::string_view two, uid_t by);
+  int set_bus(BusId id, const BusSettings& settings, uid_t by);
+  int join(BusId id, Opener who, Rights rights, PortId port_id);
+  void leave_bus(PortId id, bool evicted);
+  void shut_down(PortId id, Rights rights);
+
   [[nodiscard]] Instant next_deadline() const;
   [[nodiscard]] std::uint64_t used(uid_t uid, Resource resource) const;
   [[nodiscard]] std::uint64_t total(Resource resource) const;
   // Empty, or how the registry differs.
   [[nodiscard]] std::string compare(const Registry& registry) const;
+  [[nodiscard]] std::string compare(const Buses& registry) const;
   std::vector<std::string> take_effects() { return std::exchange(effects_, {}); }
+  std::vector<std::string> take_bus_events() { return std::exchange(bus_events_, {}); }
 
   [[nodiscard]] const std::vector<NameModel>& names() const { return names_; }
   [[nodiscard]] const std::vector<Alias>& aliases() const { return aliases_; }
   [[nodiscard]] const std::vector<EndModel>& ends() const { return ends_; }
+  [[nodiscard]] const std::vector<BusModel>& buses() const { return buses_; }
+  [[nodiscard]] const std::vector<Port>& ports() const { return ports_; }
   // An id that was given out twice.
   [[nodiscard]] bool saw_reused_id() const { return reused_id_; }
 
@@ -76,6 +100,17 @@ class Model {
   NameModel* find_name(std::string_view text);
   Alias* find_alias(std::string_view text);
   EndModel* find_end(FlowId flow);
+  BusModel* find_bus(BusId id);
+  BusModel* find_bus(std::string_view text);
+  [[nodiscard]] std::vector<Port> ports_of(BusId id) const;
+  [[nodiscard]] std::uint64_t readers_of(BusId id) const;
+  [[nodiscard]] std::uint64_t writers_of(BusId id) const;
+  [[nodiscard]] bool has_port(const BusModel& bus, uid_t uid) const;
+  void bus_event(const BusModel& bus, bool everywhere, EventKind kind, uid_t uid,
+                 const std::string& detail);
+  void port_event(const Port& port, EventKind kind, std::string_view more);
+  // Whoever is charged for one of it, once for each.
+  [[nodiscard]] std::vector<uid_t> holders_of(Resource resource) const;
   [[nodiscard]] int text_error(std::string_view text) const;
   [[nodiscard]] int charge_error(uid_t uid, Resource resource) const;
   [[nodiscard]] std::uint64_t users_of(Resource resource, uid_t newcomer) const;
@@ -99,9 +134,14 @@ class Model {
   std::vector<NameModel> names_;
   std::vector<Alias> aliases_;
   std::vector<EndModel> ends_;  // in the order they were opened
+  std::vector<BusModel> buses_;
+  std::vector<Port> ports_;  // in the order they joined
   std::vector<std::string> effects_;
+  std::vector<std::string> bus_events_;
   std::set<NameId> name_ids_;
   std::set<FlowId> flow_ids_;
+  std::set<BusId> bus_ids_;
+  std::set<PortId> port_ids_;
   std::uint64_t clock_ = 0;  // counts admissions and servings
   bool reused_id_ = false;
   bool lies_ = false;

@@ -72,20 +72,29 @@ int Model::text_error(std::string_view text) const {
 // --- quotas
 // ----------------------------------------------------------------------------------------
 
-std::uint64_t Model::used(uid_t uid, Resource resource) const {
-  const auto count = [&](const auto& list, auto uid_of) {
-    return static_cast<std::uint64_t>(
-        std::ranges::count_if(list, [&](const auto& item) { return uid_of(item) == uid; }));
+std::vector<uid_t> Model::holders_of(Resource resource) const {
+  std::vector<uid_t> uids;
+  const auto add = [&uids](const auto& list, auto uid_of) {
+    std::ranges::transform(list, std::back_inserter(uids), uid_of);
   };
-  return resource == Resource::flows
-             ? count(ends_, [](const EndModel& end) { return end.end.opener.uid; })
-             : count(names_, [](const NameModel& name) { return name.name.owner; }) +
-                   count(aliases_, [](const Alias& alias) { return alias.owner; });
+  if (resource == Resource::flows) {
+    add(ends_, [](const EndModel& end) { return end.end.opener.uid; });
+  } else if (resource == Resource::buses) {
+    add(buses_, [](const BusModel& bus) { return bus.payer; });
+  } else if (resource == Resource::ports) {
+    add(ports_, [](const Port& port) { return port.opener.uid; });
+  } else {
+    add(names_, [](const NameModel& name) { return name.name.owner; });
+    add(aliases_, [](const Alias& alias) { return alias.owner; });
+  }
+  return uids;
 }
 
-std::uint64_t Model::total(Resource resource) const {
-  return resource == Resource::flows ? ends_.size() : names_.size() + aliases_.size();
+std::uint64_t Model::used(uid_t uid, Resource resource) const {
+  return static_cast<std::uint64_t>(std::ranges::count(holders_of(resource), uid));
 }
+
+std::uint64_t Model::total(Resource resource) const { return holders_of(resource).size(); }
 
 int Model::charge_error(uid_t uid, Resource resource) const {
   const auto index = static_cast<std::size_t>(resource);
@@ -112,19 +121,9 @@ int Model::charge_error(uid_t uid, Resource resource) const {
 
 // How many uids but root hold any of it, or would if `newcomer` took one.
 std::uint64_t Model::users_of(Resource resource, uid_t newcomer) const {
-  std::set<uid_t> uids{newcomer};
-  if (resource == Resource::flows) {
-    for (const EndModel& end : ends_) {
-      uids.insert(end.end.opener.uid);
-    }
-  } else {
-    for (const NameModel& name : names_) {
-      uids.insert(name.name.owner);
-    }
-    for (const Alias& alias : aliases_) {
-      uids.insert(alias.owner);
-    }
-  }
+  const std::vector<uid_t> holders = holders_of(resource);
+  std::set<uid_t> uids(holders.begin(), holders.end());
+  uids.insert(newcomer);
   uids.erase(0);
   return uids.size();
 }

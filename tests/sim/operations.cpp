@@ -10,11 +10,6 @@ namespace flowfs::registry::sim {
 
 namespace {
 
-template <typename T>
-int error_of(const Result<T>& result) {
-  return result ? 0 : result.error().error;
-}
-
 std::string text_of(Opener who) { return fmt::format("uid {} pid {}", who.uid, who.pid); }
 
 }  // namespace
@@ -143,7 +138,8 @@ void Simulation::set_settings(Random& random) {
 
 void Simulation::set_limit(Random& random) {
   const uid_t uid = random.pick(world_.uids);
-  const Resource resource = random.one_in(2) ? Resource::names : Resource::flows;
+  const Resource resource = random.pick(
+      std::vector<Resource>{Resource::names, Resource::flows, Resource::buses, Resource::ports});
   const std::uint64_t limit = random.one_in(4) ? kUnlimited : random.below(40);
   users_.set_limit(uid, resource, limit);
   model_.set_limit(uid, resource, limit);
@@ -152,7 +148,8 @@ void Simulation::set_limit(Random& random) {
 
 void Simulation::reconfigure(Random& random) {
   Users::Config quotas = world_.quotas;
-  for (const Resource resource : {Resource::names, Resource::flows}) {
+  for (const Resource resource :
+       {Resource::names, Resource::flows, Resource::buses, Resource::ports}) {
     const auto index = static_cast<std::size_t>(resource);
     quotas.total[index] = quotas.total[index] * random.between(1, 3) / 2;
     quotas.per_uid[index] = quotas.per_uid[index] * random.between(1, 3) / 2;

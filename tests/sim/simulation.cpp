@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 
 namespace flowfs::registry::sim {
@@ -12,6 +13,7 @@ namespace {
 
 // The state as a whole is compared every so many steps; effects and deadlines after each.
 constexpr std::uint64_t kStepsPerComparison = 8;
+constexpr std::array kCompared{Resource::names, Resource::flows, Resource::buses, Resource::ports};
 
 }  // namespace
 
@@ -22,6 +24,7 @@ Simulation::Simulation(std::uint64_t seed, Options options, Coverage& coverage)
       world_(make_world(seed)),
       users_(world_.quotas),
       registry_(users_),
+      buses_(users_),
       model_(world_.quotas) {
   if (options.lie) {
     model_.lie();
@@ -50,6 +53,13 @@ Simulation::World Simulation::make_world(std::uint64_t seed) {
   world.quotas.total[names_index] = random.between(1, names + 1);
   world.quotas.total[flows_index] = random.pick(std::vector<std::uint64_t>{20, 80, 300});
   world.quotas.per_uid[flows_index] = world.quotas.total[flows_index] / random.between(1, 8);
+  const auto buses_index = static_cast<std::size_t>(Resource::buses);
+  const auto ports_index = static_cast<std::size_t>(Resource::ports);
+  world.most_ports = random.pick(std::vector<std::uint64_t>{2, 10, 40});
+  world.quotas.per_uid[buses_index] = random.between(1, names + 1);
+  world.quotas.total[buses_index] = random.between(1, names + 1);
+  world.quotas.total[ports_index] = random.pick(std::vector<std::uint64_t>{10, 40, 100});
+  world.quotas.per_uid[ports_index] = world.quotas.total[ports_index] / random.between(1, 4);
   return world;
 }
 
@@ -63,8 +73,10 @@ std::string Simulation::step(std::uint64_t number) {
   if (number % kStepsPerComparison == 0 && failure_.empty()) {
     compare_state();
   }
-  if (const std::string broken = registry_.check_invariants(); !broken.empty()) {
-    differ("invariant: " + broken);
+  for (const std::string& broken : {registry_.check_invariants(), buses_.check_invariants()}) {
+    if (!broken.empty()) {
+      differ("invariant: " + broken);
+    }
   }
   return failure_;
 }
@@ -87,9 +99,25 @@ std::string Simulation::finish() {
       differ(fmt::format("{} could not be removed at the end", text));
     }
   }
+  while (!model_.ports().empty()) {
+    const PortId port = model_.ports().front().id;
+    buses_.leave(port);
+    model_.leave_bus(port, false);
+  }
+  while (!model_.buses().empty()) {
+    const std::string text = model_.buses().front().name;
+    if (!buses_.remove(text, 0) || model_.remove_bus(text, 0) != 0) {
+      differ(fmt::format("bus {} could not be removed at the end", text));
+      return failure_;
+    }
+  }
   compare_effects();
   compare_state();
-  if (registry_.end_count() + users_.total(Resource::names) + users_.total(Resource::flows) != 0) {
+  std::uint64_t left = registry_.end_count();
+  for (const Resource resource : kCompared) {
+    left += users_.total(resource);
+  }
+  if (left != 0) {
     differ("something is left at the end");
   }
   return failure_;
@@ -104,7 +132,9 @@ void Simulation::operate(Random& random, std::uint64_t number) {
   const std::uint64_t leaving = phase.between(1, 25);
   const std::uint64_t managing = phase.between(1, 6);
   const std::uint64_t timing = phase.between(1, 6);
-  std::uint64_t choice = random.below(accepting + dialling + leaving + managing + timing);
+  const std::uint64_t on_buses = phase.between(1, 15);
+  std::uint64_t choice =
+      random.below(accepting + dialling + leaving + managing + timing + on_buses);
   const auto chosen = [&choice](std::uint64_t weight) {
     const bool here = choice < weight;
     choice -= here ? 0 : weight;
@@ -119,8 +149,10 @@ void Simulation::operate(Random& random, std::uint64_t number) {
     how == 0 ? die(random) : how < 8 ? close(random) : release(random);
   } else if (chosen(managing)) {
     manage(random);
-  } else {
+  } else if (chosen(timing)) {
     pass_time(random);
+  } else {
+    use_buses(random, phase.between(1, 20));
   }
 }
 
@@ -175,7 +207,16 @@ void Simulation::compare_effects() {
   for (const Effect& effect : registry_.take_effects()) {
     real.push_back(text_of(effect));
   }
-  const std::vector<std::string> expected = model_.take_effects();
+  compare_texts(real, model_.take_effects());
+  std::vector<std::string> events;
+  for (const Buses::BusEvent& event : buses_.take_events()) {
+    events.push_back(text_of(event));
+  }
+  compare_texts(events, model_.take_bus_events());
+}
+
+void Simulation::compare_texts(const std::vector<std::string>& real,
+                               const std::vector<std::string>& expected) {
   if (options_.trace) {
     for (const std::string& effect : real) {
       fmt::print("    {}\n", effect);
@@ -192,10 +233,13 @@ void Simulation::compare_state() {
   if (const std::string difference = model_.compare(registry_); !difference.empty()) {
     differ(difference);
   }
+  if (const std::string difference = model_.compare(buses_); !difference.empty()) {
+    differ(difference);
+  }
   if (model_.saw_reused_id()) {
     differ("an id was given out twice");
   }
-  for (const Resource resource : {Resource::names, Resource::flows}) {
+  for (const Resource resource : kCompared) {
     for (const uid_t uid : world_.uids) {
       if (users_.used(uid, resource) != model_.used(uid, resource)) {
         differ(fmt::format("{} of uid {}: {}, not {}", to_string(resource), uid,

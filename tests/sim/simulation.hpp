@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One world: a registry and its model, driven through the same random operations.
+// One world: the registries and their model, driven through the same random operations.
 //
 // Threads: one.
 // Invariants: what a step does depends on the seed, its number and the present state alone, so any
@@ -14,6 +14,7 @@
 #include "coverage.hpp"
 #include "model.hpp"
 #include "random.hpp"
+#include "registry/buses.hpp"
 #include "registry/registry.hpp"
 
 namespace flowfs::registry::sim {
@@ -39,6 +40,7 @@ class Simulation {
     std::vector<uid_t> uids;
     std::uint64_t pids = 1;
     std::uint64_t most_backlog = 1;
+    std::uint64_t most_ports = 1;
     std::uint64_t longest_timeout_us = 1;
     std::uint64_t steps_per_phase = 1;
     Users::Config quotas{};
@@ -67,16 +69,34 @@ class Simulation {
   void tick(Random& random);
   void wait(Random& random);
 
+  // operations_buses.cpp
+  void use_buses(Random& random, std::uint64_t leaving);
+  void create_bus(Random& random);
+  void remove_bus(Random& random);
+  void rename_bus(Random& random);
+  void exchange_buses(Random& random);
+  void set_bus(Random& random);
+  void join_bus(Random& random);
+  void leave_bus(Random& random);
+  void shut_down(Random& random);
+
+  template <typename T>
+  static int error_of(const Result<T>& result) {
+    return result ? 0 : result.error().error;
+  }
   std::string some_text(Random& random);
   Opener some_opener(Random& random);
   NameId some_name(Random& random);
   FlowId some_flow(Random& random);
   NameSettings some_settings(Random& random);
+  BusSettings some_bus_settings(Random& random);
   static Rights some_rights(Random& random);
 
   // Notes the outcome that both agree on, or the difference.
   void expect(Operation operation, int expected, int real, const std::string& arguments);
   void compare_effects();
+  void compare_texts(const std::vector<std::string>& real,
+                     const std::vector<std::string>& expected);
   void compare_state();
   void differ(const std::string& difference);
 
@@ -86,6 +106,7 @@ class Simulation {
   World world_;
   Users users_;
   Registry registry_;
+  Buses buses_;
   Model model_;
   Instant now_{std::chrono::seconds(1)};
   std::string failure_;
