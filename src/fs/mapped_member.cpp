@@ -72,6 +72,7 @@ Result<flowfs_bus_attach> MappedMember::attach(pool::StatusFile& statuses) {
   if (!slot) {
     return std::unexpected(slot.error());
   }
+  rights_ = buses_.registry().find_port(port_)->rights;  // it may have given one up since
   slot_ = std::move(*slot);
   slot_.set_state(FLOWFS_STATE_ALLOCATED);
   flowfs_status& words = slot_.bus_words();

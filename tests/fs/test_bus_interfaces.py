@@ -7,7 +7,7 @@ import os
 
 import pytest
 from frames import BROADCAST, Lab, frame, lab, station, wait_answer, wait_state  # pylint: disable=unused-import
-from harness import read_values, track, write_text
+from harness import close, read_values, track, write_text
 from procs import as_user, sh, wait_for
 from sysc import raises_errno
 
@@ -51,6 +51,28 @@ def test_tcp_goes_over_the_bus_whole(switch, lab, tmp_path):
                   ip netns exec {one} socat -u {data} TCP:10.99.0.2:5201,retry=100,interval=0.1
                   wait $reader""", timeout_s=90)
     assert done.out.split()[0] == hashlib.sha256(data.read_bytes()).hexdigest()
+
+
+def test_what_interfaces_leave_to_be_cut_up_is_sent_as_often_as_it_is_read(bus, lab):
+    bus.set("policy", "hub").set("depth", 64 << 20)
+    (one, two), taps = two_hosts(lab, bus)
+    reader = bus.reader()
+    wait_answer(one, "10.99.0.2")
+    sh(f"""ip netns exec {two} socat -u TCP-LISTEN:5202 /dev/null &
+            head -c 4000000 /dev/zero | ip netns exec {one} socat -u - TCP:10.99.0.2:5202,retry=100,interval=0.1
+            wait""", timeout_s=60)
+    with raises_errno(errno.EOPNOTSUPP):
+        write_text(bus.file("port", port_of(bus.file("tap", taps[0])), "ctl"), "close")
+
+    def agree():
+        sent = {port: int(read_values(bus.file("port", str(port), "stats"))["sent"]) for port in (1, 2)}
+        due = {port: m.delivered + m.dropped + m.lag for port, m in bus.members().items()}
+        return sent if [due[1], due[2], bus.stats()["sent"]] == [sent[2], sent[1], sum(sent.values())] else None
+    sent = wait_for(agree, "sent and read to be the same")
+    assert sum(sent.values()) >= 4_000_000 // 1460
+    # The reader came a moment after the first frames, and takes them one by one.
+    assert bus.members()[3].lag >= 4_000_000 // 1460
+    close(reader)
 
 
 def test_members_that_are_no_interface_get_finished_frames(switch, lab):

@@ -89,6 +89,14 @@ def test_a_client_is_a_member_as_long_as_its_connection(daemon, switch):
     assert kinds == ["join", "leave"], kinds
 
 
+def test_a_client_is_not_shut_down_as_a_file_is(switch):
+    with client(folder_of(switch)) as one:
+        one.plug()
+        with raises_errno(errno.EOPNOTSUPP):
+            write_text(switch.file("port", "1", "ctl"), "close")
+        assert switch.members()[1].mode == "rw"
+
+
 def test_a_client_whose_data_socket_is_closed_has_left(switch):
     member = switch.join()
     with client(folder_of(switch)) as one:

@@ -94,6 +94,28 @@ def test_what_is_mapped_is_busy_for_files(bus):
     os.write(fd, b"x")
 
 
+def test_a_member_that_gave_up_a_direction_is_mapped_for_the_other(bus):
+    for words, flags in (("shutdown read", 2), ("shutdown write", 1)):
+        fd, other = bus.join(), bus.join()
+        folder = bus.file("port", str(wire.flow_id(fd)))
+        os.stat(os.path.join(folder, "tx"))
+        write_text(os.path.join(folder, "ctl"), words)
+        one = MappedMember(bus, fd)
+        assert one.at["flags"] == flags
+        with raises_errno(errno.EBUSY):
+            write_text(os.path.join(folder, "ctl"), "close")
+        if flags == 2:
+            one.send(b"sent")
+            assert os.read(other, 100) == b"sent"
+        else:
+            os.write(other, b"received")
+            assert one.receive() == b"received"
+        one.detach()
+        write_text(os.path.join(folder, "ctl"), "close")
+        close(other)
+        bus.wait_members(0)
+
+
 def test_an_ethernet_has_no_mapped_members(bus):
     bus.set("policy", "switch")
     bus.join()
