@@ -23,8 +23,8 @@ class BenchBus {
   BenchBus& set(const std::string& attribute, const std::string& value);
   // Of the bus's account, such as dropped.
   [[nodiscard]] std::uint64_t count(const std::string& key) const;
-  // close() does not wait for the daemon: until it has heard of all of them.
-  void wait_until_empty() const;
+  // close() does not wait for the daemon: until it has heard that so many are left.
+  void wait_for_members(std::size_t members) const;
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::string& mount() const { return mount_; }
 

@@ -44,15 +44,15 @@ constexpr std::int64_t kSilenceUs = 2'000'000;  // after which a reader gives up
 
 struct Stream {
   std::string name;
-  std::size_t bytes;
-  std::chrono::nanoseconds period;
-  std::size_t periods;
+  std::size_t bytes = 0;
+  std::chrono::nanoseconds period{};
+  std::size_t periods = 0;
 };
 
 // At the beginning of each page of a message.
 struct Mark {
-  std::uint64_t number;  // from 1
-  Instant sent;
+  std::uint64_t number = 0;  // from 1
+  Instant sent{};
 };
 
 struct Reader {
@@ -156,7 +156,7 @@ Outcome sum_up(const Stage& stage, const Stream& stream, double seconds, double 
 
 // With another reader that is stopped all the time, where `with_stopped`.
 Outcome run(const BenchBus& bus, const Stream& stream, bool with_stopped) {
-  bus.wait_until_empty();
+  bus.wait_for_members(0);
   const std::size_t readers = kReaders + (with_stopped ? 1 : 0);
   const auto stage = flowfs::bench::share<Stage>();
   stage->ready.set(static_cast<std::uint32_t>(readers + 1));

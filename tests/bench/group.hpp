@@ -35,12 +35,12 @@ class Part {
 
 // Senders and readers are numbered from 0, each.
 struct Role {
-  bool sends;
-  std::size_t number;
+  bool sends = false;
+  std::size_t number = 0;
 };
 struct GroupSize {
-  std::size_t senders;
-  std::size_t readers;
+  std::size_t senders = 0;
+  std::size_t readers = 0;
 };
 inline constexpr std::size_t kMostParts = 64;  // of either
 
