@@ -217,8 +217,8 @@ Status Trust::add_revocations(std::string_view pem) {
   const ErrorMark mark;
   const BioPtr text = text_bio(pem);
   std::vector<CrlPtr> added;
-  while (X509_CRL* const next = PEM_read_bio_X509_CRL(text.get(), nullptr, nullptr, nullptr)) {
-    added.emplace_back(next);
+  while (CrlPtr next{PEM_read_bio_X509_CRL(text.get(), nullptr, nullptr, nullptr)}) {
+    added.push_back(std::move(next));
     if (revocations_ + added.size() > kMost) {
       return fail(EFBIG, "there are too many lists of revoked certificates");
     }

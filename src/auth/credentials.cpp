@@ -116,11 +116,10 @@ Certificate Certificate::share() const {
 Bytes Certificate::der() const {
   unsigned char* encoded = nullptr;
   const int size = i2d_X509(certificate_.get(), &encoded);
+  const EncodedPtr owned(encoded);
   const auto bytes = std::as_bytes(std::span(static_cast<const unsigned char*>(encoded),
                                              static_cast<std::size_t>(std::max(size, 0))));
-  Bytes result(bytes.begin(), bytes.end());
-  OPENSSL_free(encoded);
-  return result;
+  return {bytes.begin(), bytes.end()};
 }
 
 std::string Certificate::subject() const {
@@ -187,8 +186,8 @@ Result<std::vector<Certificate>> parse_certificates(std::string_view pem, std::s
   const BioPtr text = text_bio(pem);
   std::vector<Certificate> result;
   bool asked = false;  // of an encrypted block, which nobody has
-  while (X509* const next = PEM_read_bio_X509(text.get(), nullptr, refuse_password, &asked)) {
-    result.emplace_back(next);
+  while (X509Ptr next{PEM_read_bio_X509(text.get(), nullptr, refuse_password, &asked)}) {
+    result.push_back(Certificate(next.release()));
     if (result.size() > most) {
       return fail(EFBIG, "there are too many certificates");
     }

@@ -3,6 +3,7 @@
 // others include may need OpenSSL's.
 #pragma once
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 
@@ -17,6 +18,10 @@ struct FreedBy {
     free_it(object);
   }
 };
+
+// What OpenSSL has written to memory of its own.
+using EncodedPtr =
+    std::unique_ptr<unsigned char, decltype([](unsigned char* bytes) { OPENSSL_free(bytes); })>;
 
 using PkeyPtr = std::unique_ptr<EVP_PKEY, FreedBy<EVP_PKEY_free>>;
 using PkeyCtxPtr = std::unique_ptr<EVP_PKEY_CTX, FreedBy<EVP_PKEY_CTX_free>>;

@@ -39,8 +39,8 @@ Result<KemKey> KemKey::check(KemKey key, bool encrypted, bool there) {
   }
   unsigned char* encoded = nullptr;
   const std::size_t size = EVP_PKEY_get1_encoded_public_key(key.get(), &encoded);
+  const EncodedPtr owned(encoded);
   auto id = hash(Digest::sha256, {std::as_bytes(std::span(encoded, size))});
-  OPENSSL_free(encoded);
   if (size == 0 || !id) {
     return fail(EKEYREJECTED, "the key has no public half");
   }

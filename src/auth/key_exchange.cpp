@@ -80,8 +80,8 @@ PkeyPtr generate_pair(const Group& group) {
 bool append_public(Bytes& to, EVP_PKEY* pair) {
   unsigned char* encoded = nullptr;
   const std::size_t size = EVP_PKEY_get1_encoded_public_key(pair, &encoded);
+  const EncodedPtr owned(encoded);
   append(to, std::as_bytes(std::span(encoded, size)));
-  OPENSSL_free(encoded);
   return size > 0;
 }
 
