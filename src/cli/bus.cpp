@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
 
 #include "cli/bus_actions.hpp"
 #include "cli/bus_view.hpp"
@@ -106,7 +107,35 @@ bool check_words(const BusOptions& options) {
       }
     }
   }
+  if (options.delay_s != 0 && options.action != BusAction::list &&
+      options.action != BusAction::members) {
+    complain("--delay is for what shows a table");
+    return false;
+  }
   return !by_flow || check_name(options.dial.empty() ? options.accept : options.dial);
+}
+
+int show_table(const Common& common, const BusOptions& options) {
+  return options.action == BusAction::list ? list_buses(common)
+                                           : list_members(common, options.words[0]);
+}
+
+// The table again and again; in the same place where that is a terminal.
+int show_live(const Common& common, const BusOptions& options, Interrupts& interrupts) {
+  const char* const between = isatty(STDOUT_FILENO) != 0 ? "\x1b[H\x1b[2J" : "\n";
+  const auto delay_ns = std::chrono::nanoseconds(micros_of(options.delay_s)).count();
+  const timespec delay{.tv_sec = delay_ns / 1'000'000'000, .tv_nsec = delay_ns % 1'000'000'000};
+  int code = show_table(common, options);
+  for (std::uint64_t shown = 1; code == kDone && shown != options.count; ++shown) {
+    if (nanosleep(&delay, nullptr) != 0 && interrupts.stop()) {
+      break;
+    }
+    if (!common.json) {
+      print_text(between);
+    }
+    code = show_table(common, options);
+  }
+  return code;
 }
 
 int until_stopped(const Common& common, const BusOptions& options,
@@ -127,9 +156,9 @@ int run_bus(const Common& common, const BusOptions& options) {
   }
   switch (options.action) {
     case BusAction::list:
-      return list_buses(common);
     case BusAction::members:
-      return list_members(common, options.words[0]);
+      return options.delay_s == 0 ? show_table(common, options)
+                                  : until_stopped(common, options, show_live);
     case BusAction::watch:
       return follow_events(common, common.path(fmt::format("buses/{}/events", options.words[0])),
                            {.kinds = {}, .object_glob = {}, .count = options.count, .ends = true});

@@ -45,6 +45,7 @@ struct BusOptions {
   std::vector<std::string> words;  // buses and files, as the action wants them
   std::uint64_t count = 0;         // messages or events before it ends; 0: for ever
   double speed = 1;                // of a replay; 0: as fast as it goes
+  double delay_s = 0;              // between two tables; 0: there is one
   std::string dial;                // of a link: the name whose flow leads to the other bus; or
   std::string accept;              // empty where the other bus is named
 };

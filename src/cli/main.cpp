@@ -230,8 +230,11 @@ void add_bus(CLI::App& app, Arguments& arguments) {
       ->transform(CLI::CheckedTransformer(actions));
   bus->add_option("WORDS", options.words,
                   "The bus; of record and replay a file, of link a bus too");
-  bus->add_option("-n,--count", options.count, "End after so many messages, or events")
+  bus->add_option("-n,--count", options.count, "End after so many messages, events or tables")
       ->type_name("N");
+  bus->add_option("-d,--delay", options.delay_s, "Show a table again after so many seconds")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.01, 1e6));
   bus->add_option("--speed", options.speed, "How much faster replay is (1; 0: as fast as it goes)")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1e6));

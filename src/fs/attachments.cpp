@@ -20,6 +20,11 @@ Result<AttachmentId> Attachments::attach(registry::BusId bus, Attachment::Kind k
   if (find(bus, kind, name)) {
     return fail(EEXIST, "attachment");
   }
+  const auto other =
+      kind == Attachment::Kind::tap ? Attachment::Kind::interface : Attachment::Kind::tap;
+  if (find(bus, other, name)) {
+    return fail(EBUSY, "a port of this bus already, to which all would come back");
+  }
   auto descriptor = files_.reserve(who.uid);
   if (!descriptor) {
     return std::unexpected(descriptor.error());

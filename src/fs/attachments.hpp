@@ -25,8 +25,8 @@ class Attachments {
  public:
   Attachments(Loop& loop, Buses& buses, FileTable& files);
 
-  // EINVAL no name of an interface; EOPNOTSUPP no Ethernet bus; EEXIST; EDQUOT, ENFILE; and those
-  // of Attachment::attach.
+  // EINVAL no name of an interface; EOPNOTSUPP no Ethernet bus; EEXIST; EBUSY it is a port of the
+  // bus in the other way; EDQUOT, ENFILE; and those of Attachment::attach.
   Result<AttachmentId> attach(registry::BusId bus, Attachment::Kind kind, std::string_view name,
                               registry::Opener who);
   // ENOENT.

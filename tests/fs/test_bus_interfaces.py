@@ -216,6 +216,8 @@ def test_what_cannot_be_attached(bus, lab):
     made = lab.attach(bus, "tap", Lab.name("t"))
     with raises_errno(errno.EEXIST):
         os.mkdir(made)
+    with raises_errno(errno.EBUSY):  # every frame would come back, without end
+        os.mkdir(os.path.join(grab, os.path.basename(made)))
     with raises_errno(errno.EBUSY):
         os.rmdir(bus.path)
     with raises_errno(errno.EBUSY):

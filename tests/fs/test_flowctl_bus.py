@@ -86,6 +86,34 @@ def test_members_are_shown_with_their_lag(daemon, bus):
     close(reader, writer)
 
 
+def test_members_are_shown_again_and_again(daemon, bus, run):
+    reader, writer = bus.reader(), bus.writer()
+    rows = values(flowctl(daemon, "members", bus.name, "--delay", "0.01", "-n", "3", "--json"))
+    assert [row["mode"] for row in rows] == ["r", "w"] * 3
+    live = run("bus", "members", bus.name, "--delay", "0.01")
+    lags = []
+    while lags[-1:] != ["1"]:
+        words = live.line().split()
+        if words[3:4] == ["r"]:
+            lags.append(words[4])
+            if len(lags) == 2:
+                os.write(writer, b"x")
+    assert lags[:2] == ["0", "0"]
+    code, _, err = live.end(signal.SIGINT)
+    assert (code, err) == (0, "")
+    close(reader, writer)
+
+
+def test_a_live_view_ends_with_its_bus(daemon, run):
+    bus = Bus(daemon, f"b{next(_numbers)}")
+    os.mkdir(bus.path)
+    live = run("bus", "members", bus.name, "--delay", "0.01")
+    assert live.line().startswith("PORT")
+    os.rmdir(bus.path)
+    code, _, err = live.end()
+    assert code == 1 and "No such file" in err
+
+
 def watching(run, bus, *arguments):
     """`flowctl bus watch`, which has opened the stream."""
     watch = run("bus", "watch", bus.name, *arguments)
@@ -435,6 +463,8 @@ def test_a_loop_through_a_flow_is_shut_as_any_other(bus, two, wire_name, run):
     (["link", "one", "--dial", "a/b"], 2, "is not a name"),
     (["link", "one", "--dial", "name", "--accept", "name"], 2, "excludes"),
     (["list", "--dial", "name"], 2, "for a link"),
+    (["watch", "one", "--delay", "1"], 2, "shows a table"),
+    (["list", "--delay", "0"], 2, "not in range"),
     (["members"], 2, "flowctl bus members BUS"),
     (["list", "more"], 2, "flowctl bus list"),
     (["record", "a/b", "file"], 2, "is not a name"),
