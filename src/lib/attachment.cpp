@@ -31,7 +31,7 @@ const flowfs_segment& PeerSegment::header() const { return pool::segment_header(
 
 flowfs_segment& Attachment::own() const { return pool::segment_header(tx.bytes()); }
 
-const flowfs_status& Attachment::status() const { return status_file->slots()[answer.status_slot]; }
+const flowfs_status& Attachment::status() const { return *slot; }
 
 pool::Generation Attachment::peer_generation() const {
   // seq_cst: after a commit, so that whoever takes over from the peer sees the commit or is seen.
@@ -115,11 +115,11 @@ Result<std::unique_ptr<Attachment>> Attachment::try_attach(const std::string& mo
     return std::unexpected(memory.error());
   }
   made->tx = std::move(*memory);
-  auto slots = StatusMap::of(mount, made->tx_fd, answer.uid, answer.status_slot);
-  if (!slots) {
-    return std::unexpected(slots.error());
+  auto slot = StatusMap::slot(mount, made->tx_fd, answer.uid, answer.status_slot);
+  if (!slot) {
+    return std::unexpected(slot.error());
   }
-  made->status_file = std::move(*slots);
+  made->slot = std::move(*slot);
   // tx was opened before it was attached: another process may have given its segment up in between.
   if (pool::check_segment(made->tx.bytes(), *geometry, id, pool::Generation{answer.generation}) !=
       pool::AttachOutcome::ok) {

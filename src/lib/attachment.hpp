@@ -56,7 +56,7 @@ class Attachment {
   flowfs_attach answer{};
   pool::Geometry geometry;
   Mapping tx;
-  std::shared_ptr<const StatusMap> status_file;
+  std::shared_ptr<const flowfs_status> slot;
   // The one of answer.peer_generation, where both directions begin.
   std::shared_ptr<const PeerSegment> first_peer;
   std::optional<PoolSeat> seat;

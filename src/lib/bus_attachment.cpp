@@ -59,9 +59,7 @@ bool is_log(std::span<const std::byte> bytes) {
 
 flowfs_segment& BusAttachment::own() const { return pool::segment_header(tx.bytes()); }
 
-const flowfs_status& BusAttachment::status() const {
-  return status_file->slots()[answer.status_slot];
-}
+const flowfs_status& BusAttachment::status() const { return *slot; }
 
 Status BusAttachment::is_member() const {
   // acquire, pairs with the daemon's stores in the slot.
@@ -148,11 +146,11 @@ Status BusAttachment::map_own() {
 }
 
 Status BusAttachment::map_status() {
-  auto slots = StatusMap::of(mount_path, tx_fd, answer.uid, answer.status_slot);
-  if (!slots) {
-    return std::unexpected(slots.error());
+  auto found = StatusMap::slot(mount_path, tx_fd, answer.uid, answer.status_slot);
+  if (!found) {
+    return std::unexpected(found.error());
   }
-  status_file = std::move(*slots);
+  slot = std::move(*found);
   return {};
 }
 

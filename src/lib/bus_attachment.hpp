@@ -55,7 +55,7 @@ class BusAttachment {
   // Of the member's own segment; none where tx is the log.
   std::optional<pool::Geometry> geometry;
   Mapping tx;
-  std::shared_ptr<const StatusMap> status_file;
+  std::shared_ptr<const flowfs_status> slot;
   // The one of answer.log_generation; none where the member does not receive.
   std::shared_ptr<const MappedLog> first_log;
 

@@ -49,8 +49,9 @@ Result<std::shared_ptr<StatusMap>> StatusMap::open(const std::string& mount, std
   return std::make_shared<StatusMap>(std::move(file), std::move(*memory));
 }
 
-Result<std::shared_ptr<StatusMap>> StatusMap::of(const std::string& mount, const Fd& beside,
-                                                 std::uint32_t uid, std::uint32_t slot) {
+Result<std::shared_ptr<const flowfs_status>> StatusMap::slot(const std::string& mount,
+                                                             const Fd& beside, std::uint32_t uid,
+                                                             std::uint32_t number) {
   struct statx where{};
   if (::statx(beside.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &where) != 0) {
     return fail_errno("statx");
@@ -63,12 +64,15 @@ Result<std::shared_ptr<StatusMap>> StatusMap::of(const std::string& mount, const
   if (!found) {
     auto opened = open(mount, uid);
     if (!opened) {
-      return opened;
+      return std::unexpected(opened.error());
     }
     known = found = std::move(*opened);
   }
-  return slot < found->slots().size() ? Result<std::shared_ptr<StatusMap>>(std::move(found))
-                                      : fail(EPROTO, "status slot");
+  if (number >= found->slots().size()) {
+    return fail(EPROTO, "status slot");
+  }
+  const flowfs_status* const words = &found->slots()[number];
+  return std::shared_ptr<const flowfs_status>(std::move(found), words);
 }
 
 void StatusMap::before_fork() { maps().mutex.lock(); }

@@ -22,16 +22,11 @@ class StatusMap {
  public:
   StatusMap(Fd file, Mapping memory) : file_(std::move(file)), memory_(std::move(memory)) {}
 
-  // Of the filesystem that `beside` was opened in, at `mount`, with a slot `slot`. Errors: those of
-  // open, statx and map_memory(); EPROTO no such slot.
-  static Result<std::shared_ptr<StatusMap>> of(const std::string& mount, const Fd& beside,
-                                               std::uint32_t uid, std::uint32_t slot);
-
-  [[nodiscard]] std::span<const flowfs_status> slots() const {
-    return {reinterpret_cast<const flowfs_status*>(memory_.data()),
-            memory_.size() / sizeof(flowfs_status)};
-  }
-  [[nodiscard]] const Mapping& memory() const { return memory_; }
+  // A slot of the filesystem that `beside` was opened in, at `mount`; it keeps the file mapped.
+  // Errors: those of open, statx and map_memory(); EPROTO no such slot.
+  static Result<std::shared_ptr<const flowfs_status>> slot(const std::string& mount,
+                                                           const Fd& beside, std::uint32_t uid,
+                                                           std::uint32_t number);
 
   // Around a fork; of a child it lets go without touching what is the parent's.
   static void before_fork();
@@ -39,6 +34,10 @@ class StatusMap {
 
  private:
   static Result<std::shared_ptr<StatusMap>> open(const std::string& mount, std::uint32_t uid);
+  [[nodiscard]] std::span<const flowfs_status> slots() const {
+    return {reinterpret_cast<const flowfs_status*>(memory_.data()),
+            memory_.size() / sizeof(flowfs_status)};
+  }
 
   Fd file_;
   Mapping memory_;

@@ -39,7 +39,7 @@ class MappedMember : public ::testing::Test {
     attachment_.folder_fd = Fd(::open(folder_.c_str(), O_PATH | O_CLOEXEC));
     attachment_.geometry = geometry_;
     attachment_.tx = map(segment_.fd(), geometry_.segment_bytes());
-    attachment_.status_file = std::make_shared<StatusMap>(Fd(), map(status_fd_, 4096));
+    attachment_.slot = {std::shared_ptr<void>(), &slot()};
     flowfs_bus_attach& answer = attachment_.answer;
     answer.member = kMember;
     answer.generation = 1;
@@ -64,9 +64,7 @@ class MappedMember : public ::testing::Test {
   static Mapping map(const Fd& fd, std::size_t bytes) {
     return Mapping::map(fd, bytes, Mapping::Access::read_write).value();
   }
-  flowfs_status& slot() {
-    return *reinterpret_cast<flowfs_status*>(attachment_.status_file->memory().data());
-  }
+  flowfs_status& slot() { return status_; }
 
   // --- the bus ---
 
@@ -126,7 +124,7 @@ class MappedMember : public ::testing::Test {
   std::string folder_;
   pool::Geometry geometry_;
   pool::Segment segment_ = pool::Segment::create(geometry_, kMember, pool::Generation{1}).value();
-  Fd status_fd_ = make_sealed_memfd("status", 4096, 4096).value();
+  flowfs_status status_{};
   pool::LaneReader lane_{geometry_, segment_.bytes(), {.hot = 0, .bulk = 0, .sequence = 0}};
   std::optional<pool::Log> log_;
   std::optional<pool::Log> former_;
@@ -324,7 +322,7 @@ TEST_F(MappedMember, that_joined_for_one_direction_is_refused_the_other) {
 TEST_F(MappedMember, that_is_the_only_sender_writes_the_log_itself) {
   BusAttachment direct;
   direct.tx = map(log_->fd(), log_->bytes().size());
-  direct.status_file = attachment_.status_file;
+  direct.slot = attachment_.slot;
   direct.answer = attachment_.answer;
   direct.answer.flags = FLOWFS_BUS_SENDS | FLOWFS_BUS_DIRECT;
   direct.answer.origin = kOther;

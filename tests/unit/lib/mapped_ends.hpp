@@ -47,9 +47,7 @@ class MappedFlow {
   End& one() { return *ends_[0]; }
   End& two() { return *ends_[1]; }
   void close_end(std::size_t side) { ends_[side].reset(); }
-  flowfs_status& slot(std::size_t side) {
-    return reinterpret_cast<flowfs_status*>(attachments_[side].status_file->memory().data())[1];
-  }
+  flowfs_status& slot(std::size_t side) { return *slots_[side]; }
   flowfs_segment& segment(std::size_t side) { return attachments_[side].own(); }
   pool::test::Pool& pool() { return pool_; }
   [[nodiscard]] const std::shared_ptr<PoolMember>& member() const { return member_; }
@@ -88,10 +86,9 @@ class MappedFlow {
     Attachment made;
     made.geometry = geometry_;
     made.answer.flow = kFirstFlow + side;
-    made.answer.status_slot = 1;
     made.answer.generation = 1;
     made.tx = map(geometry_.segment_bytes());
-    made.status_file = std::make_shared<StatusMap>(Fd(), map(4'096));
+    made.slot = slots_[side];
     made.seat = PoolSeat{.member = member_, .lane = pool_.keeper.issue_lane().value()};
     return made;
   }
@@ -99,6 +96,8 @@ class MappedFlow {
   pool::Geometry geometry_;
   pool::test::Pool pool_;
   std::shared_ptr<PoolMember> member_;
+  std::array<std::shared_ptr<flowfs_status>, 2> slots_ = {std::make_shared<flowfs_status>(),
+                                                          std::make_shared<flowfs_status>()};
   std::array<Attachment, 2> attachments_;
   std::array<std::unique_ptr<End>, 2> ends_;
 };
