@@ -32,7 +32,13 @@ enum class Whose { ours, openssl };
 std::size_t fails_at = 0;
 Whose failing = Whose::ours;
 
-bool fails_now(Whose whose) { return whose == failing && fails_at > 0 && --fails_at == 0; }
+bool fails_now(Whose whose) {
+  if (whose != failing || fails_at == 0) {
+    return false;
+  }
+  --fails_at;
+  return fails_at == 0;
+}
 
 class IgnoreLeaks {
  public:
