@@ -63,13 +63,15 @@ struct Reader {
 
 // What the processes share.
 struct Stage {
-  Latch ready;  // the readers
+  Latch joined;  // the readers
+  Latch ready;
   Latch go;
   std::array<Reader, kReaders + 1> readers;
   double sender_processor_s = 0;
 };
 
 void send_all(const BenchBus& bus, const Stream& stream, Stage& stage) {
+  stage.joined.wait();  // so that none comes while the log becomes the sender's
   const auto member = join(bus, FLOWFS_SEND_ONLY);
   stage.ready.count_down();
   stage.go.wait();
@@ -105,6 +107,7 @@ bool is_whole(std::span<const std::byte> bytes, const Mark& mark) {
 
 void read_all(const BenchBus& bus, const Stream& stream, Stage& stage, Reader& reader) {
   const auto member = join(bus, FLOWFS_RECEIVE_ONLY);
+  stage.joined.count_down();
   stage.ready.count_down();
   stage.go.wait();
   const double before = processor_seconds(0);
@@ -159,6 +162,7 @@ Outcome run(const BenchBus& bus, const Stream& stream, bool with_stopped) {
   bus.wait_for_members(0);
   const std::size_t readers = kReaders + (with_stopped ? 1 : 0);
   const auto stage = flowfs::bench::share<Stage>();
+  stage->joined.set(static_cast<std::uint32_t>(readers));
   stage->ready.set(static_cast<std::uint32_t>(readers + 1));
   stage->go.set(1);
   std::vector<pid_t> processes;

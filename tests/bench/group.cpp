@@ -47,7 +47,18 @@ struct Phase {
     heard.set(static_cast<std::uint32_t>(size.readers));
   }
 };
-using Phases = std::array<Phase, 2>;
+
+struct Stage {
+  Latch joined;  // the readers
+  std::array<Phase, 2> phases;
+
+  void set(const GroupSize& size) {
+    joined.set(static_cast<std::uint32_t>(size.readers));
+    for (Phase& phase : phases) {
+      phase.set(size);
+    }
+  }
+};
 
 void send_all(Part& part, Phase& phase, std::size_t number, std::size_t bytes, std::size_t count) {
   Frame frame;
@@ -99,11 +110,22 @@ void receive_all(Part& part, Phase& phase, std::size_t number, std::size_t bytes
   phase.heard.count_down();
 }
 
-void take_part(const OpenPart& open, Phases& phases, Role role, const GroupSize& size,
+// Senders come last, so that none finds nobody there.
+std::unique_ptr<Part> join(const OpenPart& open, Stage& stage, Role role) {
+  if (role.sends) {
+    stage.joined.wait();
+    return open(role);
+  }
+  auto part = open(role);
+  stage.joined.count_down();
+  return part;
+}
+
+void take_part(const OpenPart& open, Stage& stage, Role role, const GroupSize& size,
                std::size_t bytes, const std::array<std::size_t, 2>& counts) {
-  const auto part = open(role);
-  for (std::size_t i = 0; i < phases.size(); ++i) {
-    Phase& phase = phases[i];
+  const auto part = join(open, stage, role);
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    Phase& phase = stage.phases[i];
     phase.ready.count_down();
     phase.go.wait();
     if (role.sends) {
@@ -135,26 +157,25 @@ Traffic sum_up(const Phase& phase, const GroupSize& size, std::size_t count, Ins
 Traffic run(const Group& group, const GroupSize& size, std::size_t bytes, std::size_t count,
             std::optional<pid_t> other) {
   const std::array<std::size_t, 2> counts{count / 10 + 1, count};
-  const auto phases = share<Phases>();
-  for (Phase& phase : *phases) {
-    phase.set(size);
-  }
+  const auto stage = share<Stage>();
+  stage->set(size);
   const OpenPart open = group.prepare(size);
   std::vector<pid_t> processes;
   for (const bool sends : {false, true}) {
     for (std::size_t i = 0; i < (sends ? size.senders : size.readers); ++i) {
       processes.push_back(start_process(
-          [&] { take_part(open, *phases, {.sends = sends, .number = i}, size, bytes, counts); }));
+          [&] { take_part(open, *stage, {.sends = sends, .number = i}, size, bytes, counts); }));
     }
   }
   Traffic traffic;
-  for (std::size_t i = 0; i < phases->size(); ++i) {
-    Phase& phase = (*phases)[i];
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    Phase& phase = stage->phases[i];
     phase.ready.wait();
     const double before = other ? processor_seconds(*other) : 0;
     const Instant start = Clock::now();
     phase.go.count_down();
     phase.heard.wait();
+    phase.sent.wait();  // the last may be heard before its sender has said what it took
     const std::uint64_t lost_before = traffic.lost;
     traffic = sum_up(phase, size, counts[i], start);
     traffic.lost += lost_before;
