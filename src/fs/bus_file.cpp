@@ -42,13 +42,11 @@ Status BusFile::join(LiveBus& live, registry::Opener who, registry::Rights right
 void BusFile::read(Request request, std::size_t size, const Transfer& transfer) {
   if (transfer.through_cache) {
     replies_.error(request, EINVAL);
-  } else if (reads_end_) {
-    fuse_reply_buf(request.raw, nullptr, 0);
-  } else if (live_ == nullptr) {
+  } else if (live_ == nullptr && !reads_end_) {
     replies_.error(request, ECONNABORTED);
   } else if (mapped() != nullptr) {
     replies_.error(request, EBUSY);
-  } else if (size == 0 || (transfer.offset != 0 && !live_->data.has_begun(port_))) {
+  } else if (reads_end_ || size == 0 || (transfer.offset != 0 && !live_->data.has_begun(port_))) {
     // A second READ of one system call may only go on with the message that the first one began.
     fuse_reply_buf(request.raw, nullptr, 0);
   } else if (readers_.empty() && answer_read(request, size)) {
