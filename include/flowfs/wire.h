@@ -133,6 +133,13 @@ struct flowfs_counters {
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_counters) == 32);
 
+/* What a mapped member of a bus has done with one log of it: only ever as true as the member. */
+struct flowfs_log_tally {
+  uint64_t lost;  /* messages that were overtaken before it read them, or that it skipped */
+  uint64_t bytes; /* of the messages that it has read */
+};
+FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_log_tally) == 16);
+
 /* In `shutdown`. Set by the owner, never cleared. */
 #define FLOWFS_SHUT_SEND UINT32_C(1)    /* nothing follows what is committed */
 #define FLOWFS_SHUT_RECEIVE UINT32_C(2) /* nothing more will be read */
@@ -170,7 +177,10 @@ struct flowfs_segment {
   struct flowfs_counters sending;
   uint8_t reserved4[96];
   struct flowfs_counters receiving;
-  uint8_t reserved5[3424];
+  /* With the log of its cursors, and with the one before. Stored before the cursors. */
+  struct flowfs_log_tally present_log;
+  struct flowfs_log_tally former_log;
+  uint8_t reserved5[3392];
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_segment) == FLOWFS_SEGMENT_HEADER_BYTES);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, version) == 8);
@@ -190,6 +200,8 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, shutdown) == 264);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, cursors) == 384);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, sending) == 512);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, receiving) == 640);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, present_log) == 672);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_segment, former_log) == 688);
 
 /* ---- the status slot
  * -----------------------------------------------------------------------------
@@ -290,7 +302,8 @@ struct flowfs_log {
   uint32_t header_bytes;
   uint64_t generation; /* counts the logs of a bus, from 1 */
   uint64_t ring_bytes;
-  uint8_t reserved0[96];
+  uint64_t first; /* where readers of the log before it go on in this one */
+  uint8_t reserved0[88];
 
   /* A futex. The writer adds one and wakes all after each batch; its value means nothing. The
    * daemon does so too for a writer that is gone. */
@@ -300,17 +313,20 @@ struct flowfs_log {
   uint64_t floor; /* atomic: what lies before it may be overwritten at any time */
   uint64_t tail;  /* atomic: everything before it is there */
   uint64_t last;  /* atomic: where the last record begins */
-  uint8_t reserved2[3816];
+  uint64_t sent_bytes; /* atomic: of all messages before the tail; only as true as the writer */
+  uint8_t reserved2[3808];
 };
 FLOWFS_STATIC_ASSERT(sizeof(struct flowfs_log) == FLOWFS_LOG_HEADER_BYTES);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, version) == 8);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, header_bytes) == 12);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, generation) == 16);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, ring_bytes) == 24);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, first) == 32);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, bell) == 128);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, floor) == 256);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, tail) == 264);
 FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, last) == 272);
+FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_log, sent_bytes) == 280);
 
 /* At a multiple of FLOWFS_RECORD_ALIGN, never split by the end of the ring. Written and read as two
  * words of 8 bytes, its payload likewise: release and acquire. */
@@ -519,7 +535,8 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, flags) == 124);
 #define FLOWFS_BUS_DIRECT UINT32_C(4)
 
 /* On buses/BUS/port/N/tx opened O_RDWR: the member is in mapped mode until that tx is closed.
- * EBUSY: it already is. EOPNOTSUPP: an Ethernet bus. EDQUOT, ENOMEM: the log is not to be had. */
+ * EBUSY: it already is. EOPNOTSUPP: an Ethernet bus. EDQUOT, ENOMEM: the log is not to be had.
+ * EAGAIN: the bus has changed since tx was opened, and another tx stands in its place. */
 #define FLOWFS_IOC_BUS _IOR(FLOWFS_IOC_MAGIC, 7, struct flowfs_bus_attach)
 
 /* The geometry of a pool, and a number to hold its blocks by. */

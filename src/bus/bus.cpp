@@ -63,6 +63,7 @@ void Bus::leave(PortId id, Instant now) {
   }
   Port& port = it->second;
   catch_up(id, port);
+  forget_apart(id);
   drop_unread(id, port);
   pollers_ -= port.wants_room ? 1 : 0;
   numbers_.erase(port.number);
@@ -183,9 +184,7 @@ void Bus::store(MessageLog::Record record, std::span<const std::byte> message, I
     for (auto& [id, port] : ports_) {
       if (has_to_read(id, port, place, log_.at(place))) {
         count_due(port, log_.at(place).worth);
-        if (!std::exchange(port.woken, true)) {
-          woken_.push_back(id);
-        }
+        wake(id, port);
       }
     }
   }
@@ -193,6 +192,12 @@ void Bus::store(MessageLog::Record record, std::span<const std::byte> message, I
   log_.trim(limits_.history);
   give_up_shared();
   settle(now);
+}
+
+void Bus::wake(PortId id, Port& port) {
+  if (!std::exchange(port.woken, true)) {
+    woken_.push_back(id);
+  }
 }
 
 Bus::Front Bus::front(PortId id) {
@@ -265,12 +270,12 @@ std::uint64_t Bus::skip(PortId id, Instant now) {
 
 bool Bus::readable(PortId id) const {
   const Port* port = find(id);
-  return port != nullptr && (port->overtaken || port->counts.lag > 0);
+  return port != nullptr && (port->overtaken || port->counts.lag > 0 || port->apart_lag > 0);
 }
 
 // What was pushed before a port joined, and is not history to it, lies before its `next`.
 bool Bus::has_to_read(PortId id, const Port& port, Place place, const MessageLog::Record& record) {
-  return port.rights.receive && port.next <= place && record.is_for(id);
+  return port.rights.receive && !port.apart && port.next <= place && record.is_for(id);
 }
 
 // Down to the depth, or to one message. A lossless bus gives up only what everybody has read.
@@ -299,16 +304,6 @@ void Bus::drop_first() {
   log_.pop();
 }
 
-void Bus::count_sent(PortId from, Worth worth) {
-  Port* const sender = find(from);
-  for (PortCounts* counts : {sender != nullptr ? &sender->counts : nullptr, &totals_}) {
-    if (counts != nullptr) {
-      counts->sent += worth.messages;
-      counts->sent_bytes += worth.bytes;
-    }
-  }
-}
-
 void Bus::count_delivered(Port& port, Worth worth) {
   for (PortCounts* counts : {&port.counts, &totals_}) {
     counts->lag -= worth.messages;
@@ -331,7 +326,18 @@ void Bus::count_dropped(Port& port, Worth worth) {
 
 PortCounts Bus::counts(PortId id) const {
   const Port* port = find(id);
-  return port != nullptr ? port->counts : PortCounts{};
+  if (port == nullptr) {
+    return {};
+  }
+  PortCounts counts = port->counts;
+  counts.lag += port->apart_lag;
+  return counts;
+}
+
+PortCounts Bus::totals() const {
+  PortCounts counts = totals_;
+  counts.lag += apart_lag_;
+  return counts;
 }
 
 }  // namespace flowfs::bus

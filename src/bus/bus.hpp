@@ -139,6 +139,37 @@ class Bus {
   // Mapped members may have read.
   void refresh(Instant now);
 
+  // --- a bus whose only sender writes a log of its own (bus_apart.cpp)
+  //
+  // Mapped members read that log *apart*: what is sent here is not for them, and their owner tells
+  // what they were sent and have read. Members that are files get copies here.
+
+  // What a member had still to read when it was set apart, and can read where it is.
+  struct Unread {
+    PortId port{};
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t begin = 0;     // where the first of them lies in the log
+    std::uint64_t sequence = 0;  // and its number there
+  };
+  // unshare() with members that are mapped: each reads on, apart from now on, in the log that was
+  // shared, which stays as it is.
+  std::vector<Unread> part(Instant now);
+  // Sets a file apart. Of what it has not read it can read what lies behind `from` in the sender's
+  // log; the rest is dropped.
+  Unread set_apart(PortId port, std::uint64_t from, Instant now);
+  // What it was sent (as `lag`), has read and has lost apart, since the last time.
+  void count_apart(PortId port, const PortCounts& change, Instant now);
+  // What it has not read apart it will never read.
+  void forget_apart(PortId port);
+  // Messages in the log of their sender, seen there or not.
+  void count_sent(PortId from, std::uint64_t messages, std::uint64_t bytes);
+  // A copy of one, which lies there, for those who read here.
+  void copy(PortId from, std::span<const std::byte> message, SharedLog::Extent extent,
+            std::uint64_t sequence, Instant now);
+  // That many could not be copied.
+  void miss(PortId from, std::uint64_t messages);
+
   // Whether there is room for any message; if not, on_room() comes when there is.
   [[nodiscard]] bool writable(PortId port);
   // After `full`: on_room() when it is this member's turn and there is room for `bytes`, in all the
@@ -152,7 +183,7 @@ class Bus {
 
   [[nodiscard]] std::size_t log_bytes() const { return log_.bytes(); }
   [[nodiscard]] PortCounts counts(PortId port) const;
-  [[nodiscard]] const PortCounts& totals() const { return totals_; }
+  [[nodiscard]] PortCounts totals() const;
   // Empty, or what is wrong, in words. Slow: for tests.
   [[nodiscard]] std::string check_invariants() const;
 
@@ -169,6 +200,8 @@ class Bus {
     bool woken = false;             // in woken_
     bool wants_room = false;        // writable() said no
     std::size_t refused_more = 0;   // what its forms took beyond its message, when it was `full`
+    bool apart = false;             // nothing that is sent here is for it
+    std::uint64_t apart_lag = 0;    // not in counts
     Instant blocks_since = kNever;  // a sender waits for it
     PortCounts counts;
   };
@@ -182,7 +215,7 @@ class Bus {
   [[nodiscard]] const Port* find(PortId id) const;
   SendOutcome admit(PortId from, std::size_t longest, std::size_t bytes, Instant now);
   void store(MessageLog::Record record, std::span<const std::byte> message, Instant now);
-  void count_sent(PortId from, Worth worth);
+  void count_sent(PortId from, Worth worth) { count_sent(from, worth.messages, worth.bytes); }
   [[nodiscard]] MessageLog::Audience audience_of(std::span<const PortNumber> to) const;
   [[nodiscard]] bool has_room(std::size_t bytes) const;
   void shrink_to_depth();
@@ -194,6 +227,10 @@ class Bus {
   [[nodiscard]] std::span<const std::byte> payload_of(const MessageLog::Record& record) const;
   void lay_down(MessageLog::Record& record, std::span<const std::byte> message);
   void give_up_shared();
+  [[nodiscard]] std::vector<std::unique_ptr<std::byte[]>> copies() const;
+  void keep_copies(std::vector<std::unique_ptr<std::byte[]>> copies);
+  Unread give_over(PortId id, Port& port, std::uint64_t from);
+  void wake(PortId id, Port& port);
   void catch_up(PortId id, Port& port);
   void catch_up_all();
   void await_mapped();
@@ -217,6 +254,7 @@ class Bus {
   std::size_t pollers_ = 0;      // ports with wants_room
   bool settling_ = false;
   PortCounts totals_;
+  std::uint64_t apart_lag_ = 0;  // of all
 };
 
 }  // namespace flowfs::bus

@@ -55,13 +55,21 @@ void Bus::share(SharedLog& log) {
   shared_ = &log;
 }
 
-void Bus::unshare() {
-  std::vector<std::unique_ptr<std::byte[]>> copies;
+void Bus::unshare() { keep_copies(copies()); }
+
+std::vector<std::unique_ptr<std::byte[]>> Bus::copies() const {
+  std::vector<std::unique_ptr<std::byte[]>> made;
   for (Place place = log_.begin(); place < log_.end(); ++place) {
-    copies.push_back(copy_of(payload_of(log_.at(place))));
+    made.push_back(copy_of(payload_of(log_.at(place))));
   }
+  return made;
+}
+
+void Bus::keep_copies(std::vector<std::unique_ptr<std::byte[]>> copies) {
   for (Place place = log_.begin(); place < log_.end(); ++place) {
-    log_.at(place).bytes = std::move(copies[place - log_.begin()]);
+    MessageLog::Record& record = log_.at(place);
+    record.bytes = std::move(copies[place - log_.begin()]);
+    record.shared = {};
   }
   shared_ = nullptr;
 }
@@ -69,6 +77,9 @@ void Bus::unshare() {
 std::uint64_t Bus::map(PortId id, MappedReader& reader) {
   FLOWFS_CHECK(shared_ != nullptr);
   Port& port = *find(id);
+  if (std::exchange(port.apart, false)) {
+    port.next = log_.end();
+  }
   port.mapped = &reader;
   port.consumed = 0;
   port.overtaken = false;
@@ -84,13 +95,17 @@ std::uint64_t Bus::map(PortId id, MappedReader& reader) {
 
 void Bus::unmap(PortId id, Instant now) {
   Port* port = find(id);
-  if (port == nullptr || port->mapped == nullptr) {
+  if (port == nullptr || (port->mapped == nullptr && !port->apart)) {
     return;
+  }
+  forget_apart(id);
+  if (std::exchange(port->apart, false)) {
+    port->next = log_.end();
   }
   catch_up(id, *port);
   port->mapped = nullptr;
-  if (port->counts.lag > 0 && !std::exchange(port->woken, true)) {
-    woken_.push_back(id);
+  if (port->counts.lag > 0) {
+    wake(id, *port);
   }
   log_.trim(limits_.history);
   settle(now);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "flowfs/wire.h"
+#include "fs/direct_bus.hpp"
 #include "fs/mapped_member.hpp"
 
 namespace flowfs::fs {
@@ -160,8 +161,11 @@ unsigned BusFile::ready() {
   }
   const MappedMember* const member = mapped();
   if (member != nullptr) {
-    live_->data.refresh(Clock::now());
+    live_->refresh();
     buses_.settle(*live_);
+    if (live_->direct) {
+      live_->direct->hurry();
+    }
   }
   unsigned events = over | (live_->data.readable(port_) ? POLLIN | POLLRDNORM : 0U);
   const auto is_writable = [&] {

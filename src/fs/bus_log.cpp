@@ -4,6 +4,8 @@
 #include <new>
 #include <utility>
 
+#include "pool/shared.hpp"
+
 namespace flowfs::fs {
 
 Result<std::unique_ptr<BusLog>> BusLog::make(std::uint64_t ring_bytes, std::uint64_t generation,
@@ -15,20 +17,12 @@ Result<std::unique_ptr<BusLog>> BusLog::make(std::uint64_t ring_bytes, std::uint
   }
   std::unique_ptr<BusLog> made(new BusLog(std::move(*log), serial, std::move(charge)));
   if (!backings.handed_out()) {
-    auto backing = backings.add(made->log_.fd().get());
-    if (!backing) {
-      return std::unexpected(backing.error());
+    if (const Status registered = made->register_at(backings); !registered) {
+      return std::unexpected(registered.error());
     }
-    made->backing_ = std::move(*backing);
     made->log_.close_fd();
   }
   return made;
-}
-
-// Whoever still maps it reads nothing in it any more, and holds no memory by that.
-BusLog::~BusLog() {
-  writer_.ring();
-  log_.discard();
 }
 
 bus::SharedLog::Extent BusLog::append(bus::PortId from, std::span<const std::byte> message) {
@@ -50,6 +44,11 @@ void BusLog::show() {
     writer_.publish();
     writer_.ring();
   }
+}
+
+void BusLog::begin_here() {
+  // release: before the slots say that there is this log.
+  pool::shared(log_.header().first).store(writer_.position(), std::memory_order_release);
 }
 
 // Never 0, which is nobody's: a number that comes again after four thousand million joinings.

@@ -123,9 +123,10 @@ Status set_setting(BusSettings& settings, std::uint8_t file, std::string_view te
 }
 
 std::string format_members(const Buses& buses, const registry::BusInfo& bus) {
-  bus::Bus& data = buses.find(bus.id)->data;
+  LiveBus& live = *buses.find(bus.id);
+  const bus::Bus& data = live.data;
   const Instant now = Clock::now();
-  data.refresh(now);
+  live.refresh();
   std::string text;
   for (const auto& [number, id] : bus.ports) {
     const registry::Port& port = *buses.registry().find_port(id);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "fs/bus_file.hpp"
+#include "fs/direct_bus.hpp"
 #include "registry/paths.hpp"
 
 namespace flowfs::fs {
@@ -38,9 +39,34 @@ registry::Rights rights_of(int flags) {
 
 LiveBus::LiveBus(Buses& owner, Loop& loop, registry::BusId bus_id, bus::Limits limits)
     : id(bus_id), data(limits), timer(loop.timer([this, &owner] {
+        refresh();
         data.tick(Clock::now());
         owner.settle(*this);
       })) {}
+
+LiveBus::~LiveBus() = default;
+
+LogFile* LiveBus::present_log() const {
+  if (direct) {
+    return &direct->log();
+  }
+  return log.get();
+}
+
+void LiveBus::refresh() {
+  if (direct) {
+    direct->look();
+  }
+  bool all_over = true;
+  for (const auto& [port, member] : mapped) {
+    member->refresh();
+    all_over = all_over && (former == nullptr || member->has_gone_over());
+  }
+  if (all_over) {
+    former.reset();
+  }
+  data.refresh(Clock::now());
+}
 
 Buses::Buses(Loop& loop, registry::Users& users, Parking& parking, FileTable& files,
              EventLog& events, Replies& replies)
@@ -107,9 +133,14 @@ Status Buses::exchange(std::string_view one, std::string_view two, uid_t by) {
 
 Status Buses::set_settings(registry::BusId id, const registry::BusSettings& settings, uid_t by) {
   LiveBus& live = *find(id);
-  if (live.log &&
-      pool::Log::ring_for(settings.mtu_bytes, settings.depth_bytes) > live.log->ring_bytes()) {
+  const LogFile* const log = live.present_log();
+  if (log != nullptr &&
+      pool::Log::ring_for(settings.mtu_bytes, settings.depth_bytes) > log->ring_bytes()) {
     return fail(EBUSY, "more than the log that is mapped can hold");
+  }
+  if (live.direct && (settings.writers != 1 || settings.delivery != registry::Delivery::lossy ||
+                      settings.mtu_bytes != registry_.find(id)->settings.mtu_bytes)) {
+    return fail(EBUSY, "the sender of the bus writes its log by itself");
   }
   if (const Status status = registry_.set_settings(id, settings, by); !status) {
     return status;
@@ -173,11 +204,15 @@ void Buses::open_pcap(Request request, Node node, int flags, registry::BusId id)
     return;
   }
   LiveBus& live = *find(id);
+  if (live.direct) {
+    live.direct->look();  // it shows what is sent from now on
+  }
   const auto type =
       live.ethernet ? bus::PcapngWriter::LinkType::ethernet : bus::PcapngWriter::LinkType::messages;
   File* const file = files_.add(std::make_unique<PcapFile>(live.captures, parking_, replies_, node,
                                                            flags, type, std::move(*kept)),
                                 std::move(*descriptor));
+  settle(live);
   if (!reply_open(request, file, OpenMode::stream)) {
     files_.remove(file);
   }
@@ -192,7 +227,11 @@ Result<bus::PortId> Buses::join(registry::BusId id, bus::Member& member, registr
     if (live.ethernet) {
       live.ethernet->join(number, frames);
     }
+    if (live.direct) {
+      live.direct->look();  // it gets what is sent from now on
+    }
     live.data.join(*port, number, member, {.receive = rights.receive, .send = rights.send});
+    settle(live);
     publish();
   }
   return port;
@@ -325,6 +364,26 @@ void Buses::publish_here(LiveBus& live, registry::EventKind kind, uid_t uid, std
   live.events.publish(event);
 }
 
+void Buses::copy(LiveBus& live, bus::PortId from, std::span<const std::byte> message,
+                 bus::SharedLog::Extent extent, std::uint64_t sequence) {
+  const registry::Port* const port = registry_.find_port(from);
+  if (live.captures.wanted() && port != nullptr) {
+    live.captures.add(port->number, message);
+  }
+  const std::size_t cost = bus::MessageLog::cost(message.size());
+  if (!users_.add(registry_.find(live.id)->payer, registry::Resource::bytes, cost)) {
+    live.data.miss(from, 1);
+    return;
+  }
+  live.charged_bytes += cost;
+  try {
+    live.data.copy(from, message, extent, sequence, Clock::now());
+  } catch (const std::bad_alloc&) {
+    live.data.miss(from, 1);
+  }
+  settle(live);
+}
+
 int Buses::send_parked(LiveBus& live, bus::PortId from, Parked& parked) {
   const std::uint64_t bytes = parked.bytes.amount();
   parked.bytes.reset();  // the log charges what it takes
@@ -347,6 +406,9 @@ void Buses::settle(LiveBus& live) {
   live.charged_bytes = held;
   if (live.log && live.batches == 0) {
     live.log->show();
+  }
+  if (live.direct) {
+    live.direct->review();
   }
   const Instant deadline = live.data.next_deadline();
   if (deadline != live.timer.deadline()) {

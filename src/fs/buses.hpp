@@ -29,11 +29,20 @@ namespace flowfs::fs {
 
 class BusFile;
 class Buses;
+class DirectBus;
 class MappedMember;
 
 // A bus while it exists.
 struct LiveBus {
   LiveBus(Buses& owner, Loop& loop, registry::BusId bus_id, bus::Limits limits);
+  ~LiveBus();
+  LiveBus(const LiveBus&) = delete;
+  LiveBus& operator=(const LiveBus&) = delete;
+
+  // Before its counts are looked at: what mapped members have sent and read.
+  void refresh();
+  // The log that they read now; null where there is none.
+  [[nodiscard]] LogFile* present_log() const;
 
   // Of a bus's own `events`: it is often joined and left, and many buses keep as much.
   static constexpr std::size_t kKeptEvents = 128;
@@ -45,9 +54,11 @@ struct LiveBus {
   std::string vde;                                     // where VDE clients plug in; empty: nowhere
   std::unordered_map<bus::PortId, BusFile*> files;     // of ports that are files
   std::unordered_map<bus::PortId, MappedMember*> mapped;  // of those that are mapped now
-  std::unique_ptr<BusLog> log;                            // while one of them receives
-  std::uint64_t log_generation = 0;                       // of the last one
-  unsigned batches = 0;                                   // Buses::Batch
+  std::unique_ptr<BusLog> log;                            // while one of them receives, or
+  std::unique_ptr<DirectBus> direct;                      // while its only sender writes that
+  std::unique_ptr<LogFile> former;   // the log before, until they all have gone over
+  std::uint64_t log_generation = 0;  // of the last one
+  unsigned batches = 0;              // Buses::Batch
   Captures captures;
   EventLog events{kKeptEvents};
   std::uint64_t charged_bytes = 0;
@@ -87,6 +98,9 @@ class Buses {
   Status shut_down(bus::PortId port, registry::Rights rights);
   // The errno, 0 or EAGAIN among them; what it costs to keep the message is charged.
   int send(LiveBus& live, bus::PortId from, std::span<const std::byte> message);
+  // A copy of what `from` has laid into a log of its own, for those who do not read that.
+  void copy(LiveBus& live, bus::PortId from, std::span<const std::byte> message,
+            bus::SharedLog::Extent extent, std::uint64_t sequence);
   // The same for a write that has waited, and was charged for that.
   int send_parked(LiveBus& live, bus::PortId from, Parked& parked);
   // After any call on the data of a bus: its account, its timer, and what mapped members see.

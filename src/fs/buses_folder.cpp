@@ -297,7 +297,7 @@ Result<std::string> BusesFolder::value(Node file, uid_t /*by*/) {
     case members:
       return format_members(buses_, bus);
     case stats:
-      live.data.refresh(Clock::now());
+      live.refresh();
       return format_bus_stats(live.data.totals(), bus, live.ethernet.get());
     case macs:
       return format_macs(live.ethernet.get());
@@ -317,7 +317,7 @@ Result<std::string> BusesFolder::port_value(Node file) {
     case port_ctl:
       return fail(EACCES, "ctl is written");
     default:
-      live.data.refresh(Clock::now());
+      live.refresh();
       return format_port_stats(live.data.counts(port.id), port, live.ethernet.get());
   }
 }

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "fs/bus_file.hpp"
+#include "fs/direct_bus.hpp"
+#include "pool/fault_guard.hpp"
 
 namespace flowfs::fs {
 namespace {
@@ -17,6 +19,10 @@ enum Memory : std::uint8_t { tx_memory = 1, log_memory = 2 };
 
 bool is_ethernet(const registry::BusInfo& bus) {
   return bus.settings.policy != registry::BusPolicy::broadcast;
+}
+
+std::uint64_t ring_for(const registry::BusSettings& settings) {
+  return pool::Log::ring_for(settings.mtu_bytes, settings.depth_bytes);
 }
 
 }  // namespace
@@ -34,7 +40,7 @@ void MemberFile::ioctl(Request request, unsigned command, std::span<const std::b
     replies_.error(request, EBADF);
     return;
   }
-  const Result<flowfs_bus_attach> answer = mapped_.attach(*transmitter_);
+  const Result<flowfs_bus_attach> answer = mapped_.attach(*transmitter_, node());
   if (!answer) {
     replies_.error(request, errno_for_caller(answer.error().error));
     return;
@@ -79,7 +85,7 @@ std::optional<Node> MappedBuses::tx(bus::PortId port) {
   if (!member) {
     const auto on_lie = [this](bus::PortId liar) {
       ++lies_;
-      liars_.push_back(liar);
+      outcasts_.push_back(liar);
       sweep_.arm(Clock::now());  // not from inside a call on the bus
     };
     member = std::make_unique<MappedMember>(loop_, buses_, *found, next_serial_++, on_lie);
@@ -90,10 +96,9 @@ std::optional<Node> MappedBuses::tx(bus::PortId port) {
 
 std::optional<Node> MappedBuses::log(registry::BusId bus) const {
   const LiveBus* const live = buses_.find(bus);
-  if (live == nullptr || !live->log) {
-    return std::nullopt;
-  }
-  return Node{Kind::bus_memory, live->log->serial(), log_memory};
+  const LogFile* const log = live != nullptr ? live->present_log() : nullptr;
+  return log != nullptr ? std::optional(Node{Kind::bus_memory, log->serial(), log_memory})
+                        : std::nullopt;
 }
 
 std::optional<bus::PortId> MappedBuses::port_of(Node node) const {
@@ -105,7 +110,8 @@ std::optional<registry::BusId> MappedBuses::bus_of(Node node) const {
   const auto it = logs_.find(node.object);
   const LiveBus* const live =
       node.file == log_memory && it != logs_.end() ? buses_.find(it->second) : nullptr;
-  return live != nullptr && live->log ? std::optional(it->second) : std::nullopt;
+  return live != nullptr && live->present_log() != nullptr ? std::optional(it->second)
+                                                           : std::nullopt;
 }
 
 bool MappedBuses::exists(Node node) const {
@@ -125,44 +131,52 @@ LiveBus* MappedBuses::live_of(const MappedMember& member) const {
 
 std::uint64_t MappedBuses::bytes(Node node) const {
   if (const auto bus = bus_of(node)) {
-    return buses_.find(*bus)->log->bytes();
+    return buses_.find(*bus)->present_log()->bytes();
   }
-  if (const MappedMember* const member = find(node); member != nullptr && member->has_segment()) {
-    return member->segment_bytes();
+  if (const MappedMember* const member = find(node); member != nullptr && member->has_memory()) {
+    return member->memory_bytes();
   }
   const registry::Port& port = *buses_.registry().find_port(*port_of(node));
-  const auto geometry = MappedMember::geometry(buses_.registry().find(port.bus)->settings,
-                                               port.rights, hot_ring_bytes_);
+  const registry::BusSettings& settings = buses_.registry().find(port.bus)->settings;
+  if (may_be_direct(port)) {
+    return FLOWFS_LOG_HEADER_BYTES + ring_for(settings);
+  }
+  const auto geometry = MappedMember::geometry(settings, port.rights, hot_ring_bytes_);
   return geometry ? geometry->segment_bytes() : 0;
 }
 
-Status MappedBuses::make_segment(MappedMember& member, uid_t payer) {
+Status MappedBuses::make_memory(MappedMember& member, uid_t payer) {
   if (!backings_.available()) {
     return fail(EOPNOTSUPP, "files of this mount cannot be mapped");
   }
-  if (member.has_segment()) {
+  if (member.has_memory()) {
     return {};
   }
   const registry::Port* const port = buses_.registry().find_port(member.port());
   if (port == nullptr) {
     return fail(ESTALE, "a member that has left");
   }
-  const auto geometry = MappedMember::geometry(buses_.registry().find(port->bus)->settings,
-                                               port->rights, hot_ring_bytes_);
+  const registry::BusSettings& settings = buses_.registry().find(port->bus)->settings;
+  const bool direct = may_be_direct(*port);
+  const auto geometry = MappedMember::geometry(settings, port->rights, hot_ring_bytes_);
   if (!geometry) {
     return std::unexpected(geometry.error());
   }
-  auto charge = users_.charge(payer, registry::Resource::bytes, geometry->segment_bytes());
+  const std::uint64_t bytes =
+      direct ? FLOWFS_LOG_HEADER_BYTES + ring_for(settings) : geometry->segment_bytes();
+  auto charge = users_.charge(payer, registry::Resource::bytes, bytes);
   if (!charge) {
     return std::unexpected(charge.error());
   }
-  return member.make_segment(*geometry, backings_, std::move(*charge));
+  return direct ? member.make_log(ring_for(settings), settings.mtu_bytes, backings_,
+                                  std::move(*charge))
+                : member.make_segment(*geometry, backings_, std::move(*charge));
 }
 
 void MappedBuses::open(Request request, Node node, int flags) {
   int backing = 0;
   if (MappedMember* const member = find(node); member != nullptr) {
-    if (const Status made = make_segment(*member, request.uid()); !made) {
+    if (const Status made = make_memory(*member, request.uid()); !made) {
       replies_.error(request, errno_for_caller(made.error().error));
       return;
     }
@@ -173,7 +187,7 @@ void MappedBuses::open(Request request, Node node, int flags) {
       replies_.error(request, EACCES);
       return;
     }
-    backing = buses_.find(*bus)->log->backing();
+    backing = buses_.find(*bus)->present_log()->backing();
   } else {
     replies_.error(request, ESTALE);
     return;
@@ -189,14 +203,15 @@ void MappedBuses::open(Request request, Node node, int flags) {
 
 Result<int> MappedBuses::memory(Node node, bool writable, uid_t by) {
   if (MappedMember* const member = find(node); member != nullptr) {
-    const Status made = make_segment(*member, by);
+    const Status made = make_memory(*member, by);
     return made ? Result<int>(member->fd()) : std::unexpected(made.error());
   }
   const auto bus = bus_of(node);
   if (!bus) {
     return fail(ESTALE, "memory of a bus");
   }
-  return writable ? fail(EACCES, "log is read-only") : Result<int>(buses_.find(*bus)->log->fd());
+  return writable ? fail(EACCES, "log is read-only")
+                  : Result<int>(buses_.find(*bus)->present_log()->fd());
 }
 
 // --- being mapped ---
@@ -223,6 +238,7 @@ Status MappedBuses::make_log(LiveBus& live) {
     return fail(ENOMEM, "log of a bus");
   }
   live.log = std::move(*log);
+  live.log->begin_here();
   logs_.emplace(live.log->serial(), live.id);
   buses_.settle(live);
   return {};
@@ -232,7 +248,11 @@ void MappedBuses::drop_log(LiveBus& live) {
   const bool read = std::ranges::any_of(live.mapped, [this](const auto& one) {
     return buses_.registry().find_port(one.first)->rights.receive;
   });
-  if (!live.log || read) {
+  if (read) {
+    return;
+  }
+  live.former.reset();
+  if (!live.log) {
     return;
   }
   try {
@@ -245,7 +265,98 @@ void MappedBuses::drop_log(LiveBus& live) {
   buses_.settle(live);
 }
 
-Result<flowfs_bus_attach> MappedBuses::attach(bus::PortId port) {
+// --- written by its sender ---
+
+// Who sends and receives goes through the bus: it would be the only one to have what it has unread.
+bool MappedBuses::may_be_direct(const registry::Port& port) const {
+  const registry::BusSettings& settings = buses_.registry().find(port.bus)->settings;
+  return settings.policy == registry::BusPolicy::broadcast &&
+         settings.delivery == registry::Delivery::lossy && settings.writers == 1 &&
+         port.rights.send && !port.rights.receive;
+}
+
+// Whether what was made when its tx was opened is right for the bus as it is now.
+bool MappedBuses::fits(const MappedMember& member, const registry::Port& port) const {
+  const registry::BusSettings& settings = buses_.registry().find(port.bus)->settings;
+  return !member.is_direct() ||
+         (may_be_direct(port) && settings.mtu_bytes == member.mtu_bytes() &&
+          FLOWFS_LOG_HEADER_BYTES + ring_for(settings) <= member.memory_bytes());
+}
+
+// Those who read the log of the bus go over to the writer's.
+Status MappedBuses::begin_direct(LiveBus& live, MappedMember& writer) {
+  std::vector<bus::Bus::Unread> readers;
+  std::uint64_t end = 0;
+  if (live.log) {
+    for (const auto& [port, member] : live.mapped) {
+      member->forget_former();
+    }
+    live.log->show();
+    end = live.log->end();
+    try {
+      readers = live.data.part(Clock::now());
+    } catch (const std::bad_alloc&) {
+      return fail(ENOMEM, "log of a bus");
+    }
+    logs_.erase(live.log->serial());
+    live.former = std::move(live.log);
+  }
+  DirectLog& log = writer.log();
+  const pool::FaultGuard guard(log.memory().bytes());
+  log.memory().set_generation(++live.log_generation);
+  logs_.emplace(log.serial(), live.id);
+  live.direct = std::make_unique<DirectBus>(loop_, buses_, live, writer, log);
+  for (const bus::Bus::Unread& unread : readers) {
+    live.mapped.at(unread.port)
+        ->read_apart({.generation = log.generation(),
+                      .sequence = 0,
+                      .messages = unread.messages,
+                      .bytes = unread.bytes},
+                     end);
+  }
+  live.mapped.emplace(writer.port(), &writer);
+  live.direct->look();
+  if (live.former) {
+    live.former->ring();
+  }
+  return {};
+}
+
+// What its writer has laid down is counted, and those who read it go on in the log of the bus.
+void MappedBuses::end_direct(LiveBus& live, bus::PortId writer) {
+  if (!live.direct || live.direct->writer() != writer) {
+    return;
+  }
+  live.direct->look();
+  const std::uint64_t end = live.direct->position();
+  const std::uint64_t sent = live.direct->sequence();
+  live.direct.reset();
+  std::unique_ptr<DirectLog> log = live.mapped.extract(writer).mapped()->take_log();
+  logs_.erase(log->serial());
+  std::vector<MappedMember*> readers;
+  for (const auto& [port, member] : live.mapped) {
+    readers.push_back(member);
+    if (live.former && !member->has_gone_over()) {
+      member->forget_former();  // it finds neither of the two any more
+    }
+  }
+  live.former = readers.empty() ? nullptr : std::move(log);
+  const Status made = readers.empty() ? Status{} : make_log(live);
+  for (MappedMember* const member : readers) {
+    if (made) {
+      member->read_shared(end, sent);
+    } else {
+      outcasts_.push_back(member->port());
+      sweep_.arm(Clock::now());
+    }
+  }
+  if (live.former) {
+    live.former->ring();
+  }
+  buses_.settle(live);
+}
+
+Result<flowfs_bus_attach> MappedBuses::attach(bus::PortId port, Node tx) {
   const auto it = members_.find(port);
   const registry::Port* const found = buses_.registry().find_port(port);
   if (it == members_.end() || found == nullptr) {
@@ -260,30 +371,49 @@ Result<flowfs_bus_attach> MappedBuses::attach(bus::PortId port) {
   if (member.is_attached()) {
     return fail(EBUSY, "mapped already");
   }
+  if (member.serial() != tx.object) {
+    return fail(EAGAIN, "an old tx");
+  }
+  if (!fits(member, *found)) {
+    ports_.erase(member.serial());
+    members_.erase(it);
+    return fail(EAGAIN, "the bus has changed");
+  }
   const auto statuses = ends_.status_of(found->opener.uid);
   if (!statuses) {
     return std::unexpected(statuses.error());
   }
-  if (found->rights.receive) {
+  if (found->rights.receive && !live.direct) {
     if (const Status made = make_log(live); !made) {
       return std::unexpected(made.error());
     }
   }
   auto answer = member.attach(**statuses);
-  if (answer) {
-    live.mapped.emplace(port, &member);
-    file->second->on_mapped();
-    buses_.settle(live);
-  } else {
+  if (!answer) {
     drop_log(live);
+    return answer;
   }
+  if (member.is_direct()) {
+    if (const Status begun = begin_direct(live, member); !begun) {
+      member.abandon();
+      return std::unexpected(begun.error());
+    }
+  }
+  live.mapped.emplace(port, &member);
+  file->second->on_mapped();
+  buses_.settle(live);
   return answer;
 }
 
 void MappedBuses::before_leave(bus::PortId port) {
   const auto it = members_.find(port);
-  if (it != members_.end() && it->second->is_attached()) {
-    it->second->finish();
+  if (it == members_.end() || !it->second->is_attached()) {
+    return;
+  }
+  it->second->finish();
+  if (LiveBus* const live = live_of(*it->second); live != nullptr) {
+    live->refresh();
+    end_direct(*live, port);
   }
 }
 
@@ -297,10 +427,15 @@ void MappedBuses::detach(bus::PortId port) {
   ports_.erase(member->serial());
   LiveBus* const live = live_of(*member);
   member->finish();
+  if (live != nullptr) {
+    live->refresh();
+    end_direct(*live, port);
+  }
   member->detach();
   if (live != nullptr) {
     live->mapped.erase(port);
     drop_log(*live);
+    buses_.settle(*live);
   }
   ends_.status_given_back();
 }
@@ -313,9 +448,12 @@ void MappedBuses::port_gone(bus::PortId port) {
   MappedMember& member = *it->second;
   const bool attached = member.is_attached();
   LiveBus* const live = member.live();
+  if (live != nullptr) {
+    end_direct(*live, port);
+  }
   member.port_gone();
-  if (live != nullptr && live->log) {
-    live->log->ring();  // a reader that sleeps there learns it from its slot
+  if (live != nullptr && live->present_log() != nullptr) {
+    live->present_log()->ring();  // a reader that sleeps there learns it from its slot
   }
   if (!attached) {
     ports_.erase(member.serial());
@@ -324,11 +462,12 @@ void MappedBuses::port_gone(bus::PortId port) {
   if (live != nullptr) {
     live->mapped.erase(port);
     drop_log(*live);
+    buses_.settle(*live);
   }
 }
 
 void MappedBuses::throw_out() {
-  for (const bus::PortId port : std::exchange(liars_, {})) {
+  for (const bus::PortId port : std::exchange(outcasts_, {})) {
     if (buses_.registry().find_port(port) != nullptr) {
       buses_.cut_off(port);
     }

@@ -5,7 +5,7 @@
 // or the segment of a member (as MappedEnds has it for flows). Threads: the loop's.
 // Invariants:
 //   1. A bus has a log exactly while a member that receives is mapped, but for the want of memory
-//      to do without it again.
+//      to do without it again; or while its only sender writes one.
 //   2. members_ has a member for each tx that may be open, and only of ports that are, or that are
 //      attached still.
 #pragma once
@@ -83,10 +83,15 @@ class MappedBuses {
   friend class MemberFile;
   [[nodiscard]] MappedMember* find(Node tx) const;
   [[nodiscard]] LiveBus* live_of(const MappedMember& member) const;
-  Status make_segment(MappedMember& member, uid_t payer);
+  Status make_memory(MappedMember& member, uid_t payer);
   Status make_log(LiveBus& live);
   void drop_log(LiveBus& live);
-  Result<flowfs_bus_attach> attach(bus::PortId port);
+  [[nodiscard]] bool may_be_direct(const registry::Port& port) const;
+  [[nodiscard]] bool fits(const MappedMember& member, const registry::Port& port) const;
+  Status begin_direct(LiveBus& live, MappedMember& writer);
+  void end_direct(LiveBus& live, bus::PortId writer);
+  // `tx` is what the caller has open.
+  Result<flowfs_bus_attach> attach(bus::PortId port, Node tx);
   void detach(bus::PortId port);
   void throw_out();
 
@@ -103,7 +108,7 @@ class MappedBuses {
   std::unordered_map<bus::PortId, std::unique_ptr<MappedMember>> members_;
   std::unordered_map<std::uint64_t, bus::PortId> ports_;     // by serial of tx
   std::unordered_map<std::uint64_t, registry::BusId> logs_;  // by serial of log
-  std::vector<bus::PortId> liars_;                           // to be thrown out
+  std::vector<bus::PortId> outcasts_;                        // to be thrown out
   std::uint64_t lies_ = 0;
   Loop::Timer sweep_;
 };

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "fs/bus_log.hpp"
+#include "fs/direct_bus.hpp"
 #include "pool/shared.hpp"
 
 namespace flowfs::fs {
@@ -62,8 +62,20 @@ Status MappedMember::make_segment(const pool::Geometry& geometry, Backings& back
     segment->close_fd();
   }
   geometry_ = geometry;
+  mtu_bytes_ = geometry.mtu_bytes;
   charge_ = std::move(charge);
   segment_ = std::move(*segment);
+  return {};
+}
+
+Status MappedMember::make_log(std::uint64_t ring_bytes, std::uint64_t mtu_bytes, Backings& backings,
+                              registry::Charge charge) {
+  auto log = DirectLog::make(ring_bytes, serial_, backings, std::move(charge));
+  if (!log) {
+    return std::unexpected(log.error());
+  }
+  mtu_bytes_ = mtu_bytes;
+  direct_log_ = std::move(*log);
   return {};
 }
 
@@ -75,43 +87,61 @@ Result<flowfs_bus_attach> MappedMember::attach(pool::StatusFile& statuses) {
   rights_ = buses_.registry().find_port(port_)->rights;  // it may have given one up since
   slot_ = std::move(*slot);
   slot_.set_state(FLOWFS_STATE_ALLOCATED);
+  data_sleeper_.emplace(slot_.bus_words().sleep_data);
+  room_sleeper_.emplace(slot_.bus_words().sleep_room);
+  flowfs_bus_attach answer{};
+  answer.version = FLOWFS_LAYOUT_VERSION;
+  answer.status_slot = slot_.index();
+  answer.member = static_cast<std::uint64_t>(port_);
+  answer.mtu_bytes = static_cast<std::uint32_t>(mtu_bytes_);
+  answer.uid = opener_.uid;
+  answer.port = number_;
+  answer.origin = origin();
+  answer.flags =
+      (rights_.receive ? FLOWFS_BUS_RECEIVES : 0) | (rights_.send ? FLOWFS_BUS_SENDS : 0);
+  if (is_direct()) {
+    answer.flags |= FLOWFS_BUS_DIRECT;
+    return answer;
+  }
+  answer.generation = std::to_underlying(segment_->generation());
+  attach_reader(answer);
+  attach_sender(answer);
+  arm();
+  return answer;
+}
+
+void MappedMember::attach_reader(flowfs_bus_attach& answer) {
+  if (!rights_.receive) {
+    return;
+  }
+  std::uint64_t sequence = FLOWFS_SEQUENCE_ANY;
+  if (live_->direct) {
+    sequence = begin_apart();
+  } else {
+    log_generation_ = live_->log->generation();
+    read_ = live_->data.map(port_, *this);
+  }
+  slot_.renew_lane(pool::Generation{log_generation_}, FLOWFS_LANE_OPEN);
+  answer.log_generation = log_generation_;
+  answer.read = {.hot = read_, .bulk = 0, .sequence = sequence};
+}
+
+void MappedMember::attach_sender(flowfs_bus_attach& answer) {
   flowfs_status& words = slot_.bus_words();
   flowfs_segment& header = segment_->header();
   taken_.emplace(geometry_, words.taken, segment_->generation(), kStart);
   bell_.emplace(words.bell, header.sleep_data, header.sleep_room);
-  data_sleeper_.emplace(words.sleep_data);
-  room_sleeper_.emplace(words.sleep_room);
-  flowfs_bus_attach answer{};
-  if (rights_.receive) {
-    log_generation_ = live_->log->generation();
-    read_ = live_->data.map(port_, *this);
-    slot_.renew_lane(pool::Generation{log_generation_}, FLOWFS_LANE_OPEN);
-    answer.log_generation = log_generation_;
-    answer.read = {.hot = read_, .bulk = 0, .sequence = FLOWFS_SEQUENCE_ANY};
-  }
   if (rights_.send) {
     lane_.emplace(geometry_, segment_->bytes(), kStart);
   } else {
     slot_.add_flags(FLOWFS_STATUS_MUTE);
   }
-  answer.version = FLOWFS_LAYOUT_VERSION;
-  answer.status_slot = slot_.index();
-  answer.member = static_cast<std::uint64_t>(port_);
-  answer.generation = std::to_underlying(segment_->generation());
   answer.write = kStart;
   answer.bulk_offset = geometry_.bulk_offset();
   answer.bulk_bytes = geometry_.bulk_bytes;
   answer.hot_offset = static_cast<std::uint32_t>(geometry_.hot_offset());
   answer.hot_bytes = geometry_.hot_bytes;
   answer.inline_bytes = geometry_.inline_bytes;
-  answer.mtu_bytes = geometry_.mtu_bytes;
-  answer.uid = opener_.uid;
-  answer.port = number_;
-  answer.origin = BusLog::origin_of(port_);
-  answer.flags =
-      (rights_.receive ? FLOWFS_BUS_RECEIVES : 0) | (rights_.send ? FLOWFS_BUS_SENDS : 0);
-  arm();
-  return answer;
 }
 
 void MappedMember::check(const pool::FaultGuard& guard) {
@@ -222,6 +252,89 @@ std::uint64_t MappedMember::position() {
   }
   check(guard);
   return read_;
+}
+
+// Behind what was seen of the log, or where the first message lies that it has not read as a file.
+// Returns the number of that.
+std::uint64_t MappedMember::begin_apart() {
+  const DirectBus& direct = *live_->direct;
+  const bus::Bus::Unread unread = live_->data.set_apart(port_, direct.floor(), Clock::now());
+  const bool behind = unread.messages != 0;
+  log_generation_ = direct.log().generation();
+  read_ = behind ? unread.begin : direct.position();
+  const std::uint64_t sequence = behind ? unread.sequence : direct.sequence();
+  apart_.emplace(ApartTally::Start{.generation = log_generation_, .sequence = sequence});
+  apart_end_.reset();
+  count_apart(direct.sequence());
+  return sequence;
+}
+
+void MappedMember::read_apart(const ApartTally::Start& start, std::uint64_t retired_at) {
+  apart_.emplace(start);
+  apart_end_.reset();
+  log_generation_ = start.generation;
+  slot_.renew_lane(pool::Generation{log_generation_}, retired_at);
+}
+
+void MappedMember::count_apart(std::uint64_t sent) {
+  if (!apart_ || live_ == nullptr || lied_) {
+    return;
+  }
+  ApartTally::Said said;
+  {
+    const auto guard = this->guard();
+    const flowfs_segment& own = segment_->header();
+    const auto tally = [](const flowfs_log_tally& of) {
+      // relaxed: figures that stand for themselves.
+      return flowfs_log_tally{.lost = pool::shared(of.lost).load(std::memory_order_relaxed),
+                              .bytes = pool::shared(of.bytes).load(std::memory_order_relaxed)};
+    };
+    // seq_cst, pairs with CursorPublisher, as in position().
+    said.generation = pool::shared(own.cursors.generation).load(std::memory_order_seq_cst);
+    said.sequence = pool::shared(own.cursors.bulk).load(std::memory_order_seq_cst);
+    said.present = tally(own.present_log);
+    said.former = tally(own.former_log);
+    check(guard);
+  }
+  if (!lied_) {
+    live_->data.count_apart(port_, apart_->count(sent, said), Clock::now());
+  }
+}
+
+void MappedMember::read_shared(std::uint64_t retired_at, std::uint64_t sent) {
+  count_apart(sent);
+  apart_end_ = sent;
+  log_generation_ = live_->log->generation();
+  read_ = live_->data.map(port_, *this);
+  slot_.renew_lane(pool::Generation{log_generation_}, retired_at);
+}
+
+void MappedMember::refresh() {
+  if (apart_ && apart_end_) {
+    count_apart(*apart_end_);
+    if (apart_->has_read_all()) {
+      apart_.reset();
+    }
+  }
+}
+
+void MappedMember::forget_former() {
+  refresh();
+  live_->data.forget_apart(port_);
+  apart_.reset();
+}
+
+bool MappedMember::has_gone_over() {
+  if (!segment_ || lied_) {
+    return true;
+  }
+  const auto guard = this->guard();
+  // seq_cst, pairs with CursorPublisher.
+  const bool over =
+      pool::shared(segment_->header().cursors.generation).load(std::memory_order_seq_cst) ==
+      log_generation_;
+  check(guard);
+  return over;
 }
 
 void MappedMember::await() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A member of a bus in mapped mode: its segment, from which its messages are taken, and how far it
-// says that it has read the log of the bus.
+// says that it has read the log of the bus. Of the only sender of a bus tx may be that log itself
+// (DirectBus).
 //
 // Life: made when its tx is looked up; has a segment from the first open of that; attached from
 // FLOWFS_IOC_BUS until that tx is closed, after which tx is another's. Its port may go before.
@@ -20,8 +21,10 @@
 
 #include "base/loop.hpp"
 #include "bus/shared_log.hpp"
+#include "fs/apart_tally.hpp"
 #include "fs/backings.hpp"
 #include "fs/buses.hpp"
+#include "fs/log_file.hpp"
 #include "pool/bell.hpp"
 #include "pool/fault_guard.hpp"
 #include "pool/lane.hpp"
@@ -40,12 +43,19 @@ class MappedMember final : public bus::MappedReader {
   static Result<pool::Geometry> geometry(const registry::BusSettings& settings,
                                          registry::Rights rights, std::size_t hot_ring_bytes);
   Status make_segment(const pool::Geometry& geometry, Backings& backings, registry::Charge charge);
-  [[nodiscard]] bool has_segment() const { return segment_.has_value(); }
-  // Of the segment, which there is.
-  [[nodiscard]] std::uint64_t segment_bytes() const { return segment_->bytes().size(); }
+  // Instead: a log that it may write. Errors: those of DirectLog::make.
+  Status make_log(std::uint64_t ring_bytes, std::uint64_t mtu_bytes, Backings& backings,
+                  registry::Charge charge);
+  [[nodiscard]] bool has_memory() const { return segment_.has_value() || is_direct(); }
+  // Of the segment or the log, one of which there is.
+  [[nodiscard]] std::uint64_t memory_bytes() const {
+    return is_direct() ? direct_log_->bytes() : segment_->bytes().size();
+  }
 
   // The log is there, where it receives. Errors: those of StatusFile::allocate.
   Result<flowfs_bus_attach> attach(pool::StatusFile& statuses);
+  // What that gave is given back, as nothing came of it.
+  void abandon() { slot_.reset(); }
   [[nodiscard]] bool is_attached() const { return static_cast<bool>(slot_); }
   // Takes what is in the lane, as far as there is room for it; it gets no more.
   void finish();
@@ -53,6 +63,30 @@ class MappedMember final : public bus::MappedReader {
   void detach();
   // Its port has gone, and everything that it said is over.
   void port_gone();
+
+  // --- that writes the log itself
+  [[nodiscard]] bool is_direct() const { return direct_log_ != nullptr; }
+  [[nodiscard]] DirectLog& log() const { return *direct_log_; }
+  std::unique_ptr<DirectLog> take_log() { return std::move(direct_log_); }
+  [[nodiscard]] std::uint64_t mtu_bytes() const { return mtu_bytes_; }
+  // Of its records.
+  [[nodiscard]] std::uint32_t origin() const { return BusLog::origin_of(port_); }
+  // It has broken the rules.
+  void lie();
+
+  // --- that reads a log which the bus does not write
+  // The log of `start` follows the one that it reads, which ends at `retired_at`.
+  void read_apart(const ApartTally::Start& start, std::uint64_t retired_at);
+  // `sent` is the number of the next record there, as far as the bus has seen it.
+  void count_apart(std::uint64_t sent);
+  // That was the last one. From there it goes on in the log of the bus, from its end.
+  void read_shared(std::uint64_t retired_at, std::uint64_t sent);
+  // Counts what it has read since then of what came before.
+  void refresh();
+  // What it has not read of the log before it never will.
+  void forget_former();
+  // Whether it reads the present log.
+  [[nodiscard]] bool has_gone_over();
 
   // A message fits, or so it is said.
   void on_room();
@@ -63,8 +97,10 @@ class MappedMember final : public bus::MappedReader {
   // Null where the port has gone.
   [[nodiscard]] LiveBus* live() const { return live_; }
   [[nodiscard]] std::uint64_t serial() const { return serial_; }
-  [[nodiscard]] int backing() const { return backing_.id(); }
-  [[nodiscard]] int fd() const { return segment_->fd().get(); }
+  [[nodiscard]] int backing() const {
+    return is_direct() ? direct_log_->tx_backing() : backing_.id();
+  }
+  [[nodiscard]] int fd() const { return is_direct() ? direct_log_->fd() : segment_->fd().get(); }
 
   std::uint64_t position() override;
   void await() override;
@@ -72,7 +108,9 @@ class MappedMember final : public bus::MappedReader {
  private:
   [[nodiscard]] pool::FaultGuard guard() const { return pool::FaultGuard(segment_->bytes()); }
   void check(const pool::FaultGuard& guard);
-  void lie();
+  void attach_reader(flowfs_bus_attach& answer);
+  void attach_sender(flowfs_bus_attach& answer);
+  std::uint64_t begin_apart();
   void serve();
   bool take_one();
   void show_taken();
@@ -94,6 +132,8 @@ class MappedMember final : public bus::MappedReader {
   pool::Geometry geometry_;
   std::optional<pool::Segment> segment_;
   Backing backing_;
+  std::unique_ptr<DirectLog> direct_log_;
+  std::uint64_t mtu_bytes_ = 0;
   pool::StatusSlot slot_;
   std::optional<pool::LaneReader> lane_;
   std::optional<pool::CursorPublisher> taken_;
@@ -103,6 +143,8 @@ class MappedMember final : public bus::MappedReader {
   Loop::FutexWait wait_;
   std::uint64_t log_generation_ = 0;
   std::uint64_t read_ = 0;  // of the log
+  std::optional<ApartTally> apart_;
+  std::optional<std::uint64_t> apart_end_;  // the log that it counts has been retired
   std::uint64_t refused_ = 0;
   bool awaited_ = false;
   bool blocked_ = false;  // a message of its lane waits for room

@@ -117,7 +117,7 @@ void add_buses(MetricsText& text, const Buses& buses) {
   const registry::BusInfo* bus = buses.registry().bus_from(registry::BusId{0});
   while (bus != nullptr) {
     all.push_back(bus);
-    buses.find(bus->id)->data.refresh(Clock::now());
+    buses.find(bus->id)->refresh();
     bus = buses.registry().bus_from(registry::BusId{std::to_underlying(bus->id) + 1});
   }
   text.family("flowfs_bus_members", "Members of a bus now.", Type::gauge);

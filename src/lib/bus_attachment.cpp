@@ -95,9 +95,12 @@ BusAttachment::LogEnd BusAttachment::end_of(pool::Generation generation) const {
 }
 
 Result<std::shared_ptr<const MappedLog>> BusAttachment::map_log() const {
+  // The slot says which log there is, not the log: its page may be another client's to write.
+  const auto present = [this] {
+    return pool::shared(status().peer_generation).load(std::memory_order_acquire);
+  };
   for (int left = kTries; left > 0; --left) {
-    const std::uint64_t before =
-        pool::shared(status().peer_generation).load(std::memory_order_acquire);
+    const std::uint64_t before = present();
     const auto file = open_at(folder_fd, "log", O_RDONLY);
     if (!file) {
       return std::unexpected(file.error());
@@ -111,14 +114,15 @@ Result<std::shared_ptr<const MappedLog>> BusAttachment::map_log() const {
     if (!mapping) {
       return std::unexpected(mapping.error());
     }
+    if (present() != before) {
+      continue;
+    }
     if (!is_log(mapping->bytes())) {
       return fail(EPROTO, "log of the bus");
     }
     auto log = std::make_shared<MappedLog>(std::move(*mapping));
-    log->generation = pool::Generation{log->header().generation};
-    if (log->generation == pool::Generation{before}) {
-      return log;
-    }
+    log->generation = pool::Generation{before};
+    return log;
   }
   return fail(EAGAIN, "log of the bus");
 }

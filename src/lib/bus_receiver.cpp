@@ -26,25 +26,33 @@ BusReceiver::BusReceiver(const BusAttachment& attachment, SpinBudget spin)
   }
 }
 
-// How far the bus may believe that this member has read, and what it has not got.
+// What it has got of this log, and what not.
+void BusReceiver::tell() const {
+  flowfs_segment& own = attachment_.own();
+  // relaxed, all: figures that stand for themselves; the cursors are stored after them.
+  pool::shared(own.receiving.drops).store(lost_before_ + lost(), std::memory_order_relaxed);
+  pool::shared(own.present_log.lost).store(lost(), std::memory_order_relaxed);
+  pool::shared(own.present_log.bytes).store(read_bytes_, std::memory_order_relaxed);
+}
+
+// How far the bus may believe that this member has read.
 void BusReceiver::publish() {
   if (!cursors_) {
     return;
   }
-  // relaxed: a figure that stands for itself.
-  pool::shared(attachment_.own().receiving.drops)
-      .store(lost_before_ + reader_->lost() + passed_over_, std::memory_order_relaxed);
+  tell();
   cursors_->publish(borrowed_.empty() ? position() : borrowed_.front().begin);
   bell_->wake_room();
 }
 
-void BusReceiver::step_over() {
+void BusReceiver::step_over(std::size_t bytes) {
   reader_->pop();
+  read_bytes_ += bytes;
   publish();
 }
 
 // The log before has been read to its end, or what was left of it is gone.
-Status BusReceiver::follow(bool from_oldest) {
+Status BusReceiver::follow() {
   if (!borrowed_.empty()) {
     return fail(EBUSY, "messages of the former log are borrowed");
   }
@@ -52,13 +60,24 @@ Status BusReceiver::follow(bool from_oldest) {
   if (!next) {
     return std::unexpected(next.error());
   }
-  log_ = std::move(*next);
-  lost_before_ += reader_->lost();
-  // acquire, pairs with LogWriter::give_up_to.
-  const std::uint64_t floor =
-      from_oldest ? pool::shared(log_->header().floor).load(std::memory_order_acquire) : 0;
-  reader_.emplace(log_->bytes(), floor, FLOWFS_SEQUENCE_ANY, attachment_.answer.origin);
   if (cursors_) {
+    flowfs_segment& own = attachment_.own();
+    // relaxed, as in tell().
+    pool::shared(own.former_log.lost).store(lost(), std::memory_order_relaxed);
+    pool::shared(own.former_log.bytes).store(read_bytes_, std::memory_order_relaxed);
+  }
+  log_ = std::move(*next);
+  lost_before_ += lost();
+  passed_over_ = 0;
+  read_bytes_ = 0;
+  // acquire, pairs with the daemon's store before the slot spoke of this log.
+  const std::uint64_t first = pool::shared(log_->header().first).load(std::memory_order_acquire);
+  reader_.emplace(log_->bytes(), first, first == 0 ? 0 : FLOWFS_SEQUENCE_ANY,
+                  attachment_.answer.origin);
+  if (cursors_) {
+    // seq_cst: under no generation the tally is of no log, while it changes from one to the other.
+    pool::shared(attachment_.own().cursors.generation).store(0, std::memory_order_seq_cst);
+    tell();
     cursors_.emplace(*attachment_.geometry, attachment_.own().cursors, log_->generation,
                      position());
     bell_->wake_room();
@@ -77,7 +96,7 @@ Status BusReceiver::look(LogReader::Record& record) {
     }
     const BusAttachment::LogEnd end = attachment_.end_of(log_->generation);
     if (end.gone) {
-      if (Status followed = follow(true); !followed) {
+      if (Status followed = follow(); !followed) {
         return followed;
       }
       continue;
@@ -85,14 +104,15 @@ Status BusReceiver::look(LogReader::Record& record) {
     if (end.position != FLOWFS_LANE_OPEN) {
       reader_->set_end(end.position);
     }
-    switch (reader_->peek(record)) {
+    const LogReader::Outcome found = reader_->peek(record);
+    switch (found) {
       case LogReader::Outcome::record:
         return {};
       case LogReader::Outcome::corrupt:
-        return fail(EPROTO, "log of the bus");
       case LogReader::Outcome::end:
+        // Of a log whose writer lied, as of one that is read to its end, the next is the way on.
         if (end.retired) {
-          if (Status followed = follow(false); !followed) {
+          if (Status followed = follow(); !followed) {
             return followed;
           }
           continue;
@@ -100,6 +120,9 @@ Status BusReceiver::look(LogReader::Record& record) {
         [[fallthrough]];
       case LogReader::Outcome::empty:
         if (attachment_.end_of(log_->generation) == end) {
+          if (found == LogReader::Outcome::corrupt) {
+            return fail(EPROTO, "log of the bus");
+          }
           return attachment_.is_member() ? fail(EAGAIN, "no message") : attachment_.is_member();
         }
     }
@@ -134,7 +157,7 @@ Result<std::size_t> BusReceiver::try_receive(Pieces into) {
       return fail(EMSGSIZE, "longer than the buffer");
     }
     if (copy(record, into)) {
-      step_over();
+      step_over(record.payload.size());
       return record.payload.size();
     }
   }
@@ -175,7 +198,7 @@ Status BusReceiver::try_borrow(View& view) {
   }
   view = {.bytes = record.payload, .id = ++last_id_};
   borrowed_.push_back({.id = view.id, .bytes = record.payload, .begin = position(), .copy = {}});
-  step_over();
+  step_over(record.payload.size());
   return {};
 }
 

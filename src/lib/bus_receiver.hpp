@@ -55,9 +55,12 @@ class BusReceiver final : public MappedReceiving {
   Result<std::size_t> try_receive(Pieces into);
   bool copy(const pool::LogReader::Record& record, Pieces into);
   Status try_borrow(View& view);
-  Status follow(bool from_oldest);
-  void step_over();
+  Status follow();
+  void step_over(std::size_t bytes);
   void publish();
+  void tell() const;
+  // In this log.
+  [[nodiscard]] std::uint64_t lost() const { return reader_->lost() + passed_over_; }
   [[nodiscard]] pool::Position position() const {
     return {.hot = reader_->position(), .bulk = reader_->sequence(), .sequence = 0};
   }
@@ -104,7 +107,8 @@ class BusReceiver final : public MappedReceiving {
   std::vector<Borrowed> borrowed_;  // in the order of the messages
   std::vector<std::byte> scratch_;
   std::uint64_t last_id_ = 0;
-  std::uint64_t passed_over_ = 0;  // by skip()
+  std::uint64_t read_bytes_ = 0;   // in this log
+  std::uint64_t passed_over_ = 0;  // by skip(), likewise
   std::uint64_t lost_before_ = 0;  // in former logs
 };
 

@@ -145,6 +145,7 @@ std::uint64_t LogWriter::append(std::span<const std::byte> message, std::uint32_
   store_bytes(at(staged_) + sizeof(flowfs_log_record), message);
   last_ = staged_;
   ++sequence_;
+  payload_bytes_ += message.size();
   return staged_ += log_cost(message.size());
 }
 
@@ -161,6 +162,7 @@ void LogWriter::stage_loan(std::size_t bytes, std::uint32_t origin) {
   put_header(static_cast<std::uint32_t>(bytes), origin);
   last_ = staged_;
   ++sequence_;
+  payload_bytes_ += bytes;
   staged_ += log_cost(bytes);
 }
 
@@ -169,6 +171,8 @@ void LogWriter::publish() {
     return;
   }
   published_ = staged_;
+  // relaxed: a figure that stands for itself.
+  shared(header().sent_bytes).store(payload_bytes_, std::memory_order_relaxed);
   // seq_cst, pairs with LogReader::look: publishes the records; precedes the ring of the bell.
   shared(header().tail).store(published_, std::memory_order_seq_cst);
   // release, pairs with LogReader::skip_to_newest: whoever sees it sees a tail behind it.
@@ -220,11 +224,12 @@ LogReader::Outcome LogReader::look() {
   if (position_ >= tail_) {
     // seq_cst, pairs with LogWriter::publish.
     const std::uint64_t tail = shared(header().tail).load(std::memory_order_seq_cst);
-    if (tail < position_) {
+    if (!end_ && tail < position_) {
       corrupt_ = true;
       return Outcome::corrupt;
     }
-    tail_ = tail;
+    // Whoever closed the log has seen the tail there, whatever has become of it since.
+    tail_ = std::max(tail, end_.value_or(0));
   }
   return position_ < tail_ ? Outcome::record : Outcome::empty;
 }
@@ -339,6 +344,20 @@ Result<Log> Log::create(std::uint64_t ring_bytes, std::uint64_t generation) {
   // release, pairs with the acquire load of whoever maps the log: the rest of the header is there.
   shared(header.magic).store(FLOWFS_LOG_MAGIC, std::memory_order_release);
   return log;
+}
+
+void Log::set_generation(std::uint64_t generation) {
+  generation_ = generation;
+  // release: for who maps it afterwards.
+  shared(header().generation).store(generation, std::memory_order_release);
+}
+
+bool Log::is_intact() const {
+  const flowfs_log& log = header();
+  // acquire, all: its writer may change them at any time, and each is looked at once.
+  return shared(log.magic).load(std::memory_order_acquire) == FLOWFS_LOG_MAGIC &&
+         shared(log.version).load(std::memory_order_acquire) == FLOWFS_LAYOUT_VERSION &&
+         shared(log.header_bytes).load(std::memory_order_acquire) == FLOWFS_LOG_HEADER_BYTES;
 }
 
 Status Log::populate(std::uint64_t end) {

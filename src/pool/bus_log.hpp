@@ -93,6 +93,7 @@ class LogWriter {
   std::uint64_t staged_;
   std::uint64_t last_;      // where the last record begins
   std::uint64_t sequence_;  // of the next record
+  std::uint64_t payload_bytes_ = 0;
   bool loaned_ = false;
 };
 
@@ -166,6 +167,11 @@ class Log {
   static Result<Log> create(std::uint64_t ring_bytes, std::uint64_t generation);
   // Room for a depth, and for messages of up to `mtu_bytes` each in one piece.
   static std::uint64_t ring_for(std::uint64_t mtu_bytes, std::uint64_t depth_bytes);
+
+  // Who may write it is shown another; before that one maps it to be read.
+  void set_generation(std::uint64_t generation);
+  // Whether the constants of the page are what they were made.
+  [[nodiscard]] bool is_intact() const;
 
   // The ring's memory up to `end` is there afterwards, so that a full machine is an error and not a
   // SIGBUS. Errors: those of madvise.

@@ -20,11 +20,14 @@ _LOG_RECORD = struct.Struct("=IIQ")
 _PADDING = 0x80000000
 _RECORD_BULK = 1
 _LOG_PAGE = 4096
-_BELL, _CURSORS = 128, 384
-_LOG_BELL, _FLOOR, _TAIL = 128, 256, 264
+_BELL, _CURSORS, _PRESENT_LOG, _FORMER_LOG = 128, 384, 672, 688
+_LOG_FIRST, _LOG_BELL, _FLOOR, _TAIL, _LAST, _SENT_BYTES = 32, 128, 256, 264, 272, 280
+_LOG_GENERATION, _RETIRED_AT = 16, 32
 _SLOT_BYTES, _FLAGS, _TAKEN_HOT, _SLEEP_DATA, _SLEEP_ROOM, _REFUSED = 128, 60, 80, 100, 104, 112
 _SYS_FUTEX, _FUTEX_WAKE = 202, 1
 CORRUPT = 2
+_ANY = 2**64 - 1
+DIRECT = 4
 
 
 def attach(tx_fd):
@@ -49,14 +52,21 @@ class MappedMember:
         self.tx = mmap.mmap(self.tx_fd, os.fstat(self.tx_fd).st_size, mmap.MAP_SHARED)
         self.log = None
         if self.at["flags"] & 1:
-            log_fd = os.open(bus.file("log"), os.O_RDONLY)
-            self.log = mmap.mmap(log_fd, os.fstat(log_fd).st_size, mmap.MAP_SHARED, mmap.PROT_READ)
-            os.close(log_fd)
-            self.ring = len(self.log) - _LOG_PAGE
+            self._map_log(bus)
         status = os.open(bus.daemon.path("users", str(self.at["uid"]), "status"), os.O_RDONLY)
         self.slots = mmap.mmap(status, os.fstat(status).st_size, mmap.MAP_SHARED, mmap.PROT_READ)
         os.close(status)
-        self.lost = 0
+        self.lost = self.read_bytes = 0
+
+    def _map_log(self, bus):
+        log_fd = os.open(bus.file("log"), os.O_RDONLY)
+        self.log = mmap.mmap(log_fd, os.fstat(log_fd).st_size, mmap.MAP_SHARED, mmap.PROT_READ)
+        os.close(log_fd)
+        self.ring = len(self.log) - _LOG_PAGE
+
+    @property
+    def is_direct(self):
+        return bool(self.at["flags"] & DIRECT)
 
     # --- sending
 
@@ -65,6 +75,11 @@ class MappedMember:
 
     def send(self, payload, ring=True):
         """One record. The caller keeps within the rings: there is no flow control here."""
+        if self.is_direct:
+            self.lay_down(payload)
+            if ring:
+                self.ring_bell()
+            return
         flags, body = 0, payload
         if len(payload) > self.at["inline_bytes"]:
             bulk = self.at["write_bulk"]
@@ -94,6 +109,29 @@ class MappedMember:
         if ring and self._slot("=I", _SLEEP_DATA) & 1:
             self.ring_bell()
 
+    def lay_down(self, payload, **lies):
+        """One record in the log itself, where the oldest make room."""
+        ring = len(self.tx) - _LOG_PAGE
+        position, floor = self.at["write_hot"], self.at["write_bulk"]
+        need, left = (16 + len(payload) + 15) & ~15, ring - position % ring
+        padding = left if need > left else 0
+        while position + padding + need - floor > ring:
+            length, = struct.unpack_from("=I", self.tx, _LOG_PAGE + floor % ring)
+            floor += length & ~_PADDING if length & _PADDING else (16 + length + 15) & ~15
+        struct.pack_into("=Q", self.tx, _FLOOR, floor)
+        if padding:
+            _LOG_RECORD.pack_into(self.tx, _LOG_PAGE + position % ring, _PADDING | padding, 0, 0)
+            position += padding
+        place = _LOG_PAGE + position % ring
+        true = {"length": len(payload), "origin": self.at["origin"], "sequence": self.at["write_sequence"]}
+        _LOG_RECORD.pack_into(self.tx, place, *(true | lies).values())
+        self.tx[place + 16:place + 16 + len(payload)] = payload
+        sent_bytes, = struct.unpack_from("=Q", self.tx, _SENT_BYTES)
+        struct.pack_into("=Q", self.tx, _SENT_BYTES, sent_bytes + len(payload))
+        struct.pack_into("=Q", self.tx, _TAIL, position + need)
+        struct.pack_into("=Q", self.tx, _LAST, position)
+        self.at.update(write_hot=position + need, write_bulk=floor, write_sequence=self.at["write_sequence"] + 1)
+
     def ring_bell(self):
         bell = ctypes.c_uint32.from_buffer(self.tx, _BELL)
         bell.value += 1
@@ -122,6 +160,8 @@ class MappedMember:
         """The next message of another member, or None."""
         while True:
             position = self.at["read_hot"]
+            if self.is_retired() and position >= self._slot("=Q", _RETIRED_AT):
+                return None  # or more than one log has followed, and this one is empty
             if position == struct.unpack_from("=Q", self.log, _TAIL)[0]:
                 return None
             place = _LOG_PAGE + position % self.ring
@@ -133,12 +173,29 @@ class MappedMember:
             elif length & _PADDING:
                 self.at["read_hot"] += length & ~_PADDING
             else:
-                if self.at["read_sequence"] != 2**64 - 1:
+                if self.at["read_sequence"] != _ANY:
                     self.lost += sequence - self.at["read_sequence"]
                 self.at["read_sequence"] = sequence + 1
                 self.at["read_hot"] += (16 + length + 15) & ~15
                 if origin != self.at["origin"]:
+                    self.read_bytes += length
                     return payload
+
+    def is_retired(self):
+        """Whether another log has followed the one that is mapped."""
+        return self._slot("=Q", _LOG_GENERATION) != self.at["log_generation"]
+
+    def go_over(self, bus):
+        """On to the log that followed, whether or not the one before has been read to its end."""
+        wait_for(self.is_retired, "another log")
+        struct.pack_into("=QQ", self.tx, _FORMER_LOG, self.lost, self.read_bytes)
+        self.at["log_generation"] = self._slot("=Q", _LOG_GENERATION)
+        self._map_log(bus)
+        first, = struct.unpack_from("=Q", self.log, _LOG_FIRST)
+        self.at.update(read_hot=first, read_sequence=_ANY if first else 0)
+        self.lost = self.read_bytes = 0
+        struct.pack_into("=Q", self.tx, _CURSORS, 0)
+        self.tell()
 
     def log_bell(self):
         return struct.unpack_from("=I", self.log, _LOG_BELL)[0]
@@ -153,7 +210,8 @@ class MappedMember:
 
     def tell(self):
         """Publishes how far it has read, and rings where the bus waits for that."""
-        struct.pack_into("=QQ", self.tx, _CURSORS + 8, self.at["read_hot"], 0)
+        struct.pack_into("=QQ", self.tx, _PRESENT_LOG, self.lost, self.read_bytes)
+        struct.pack_into("=QQ", self.tx, _CURSORS + 8, self.at["read_hot"], self.at["read_sequence"])
         struct.pack_into("=Q", self.tx, _CURSORS, self.at["log_generation"])
         if self._slot("=I", _SLEEP_ROOM) & 1:
             self.ring_bell()

@@ -2,14 +2,16 @@
 """Mapped members of buses beside file members: who reads what, who waits, who is thrown out."""
 
 import errno
+import fcntl
 import mmap
 import os
 import random
 import signal
+import struct
 
 import pytest
 import wire
-from buses import RECORD
+from buses import RECORD, Bus
 from harness import close, is_sanitized, read_text, read_values, set_nonblock, track, write_text
 from mapped import protect
 from mapped_bus import MappedMember
@@ -397,3 +399,322 @@ def _find_no_memory(bus):
     with raises_errno(errno.EDQUOT):
         MappedMember(bus, fd)
     os.write(fd, b"as a file")
+
+
+# --- written by its only sender ------------------------------------------------------------------
+
+def direct(bus):
+    """A mapped sender that writes the log itself."""
+    bus.set("writers", 1)
+    writer = mapped(bus, os.O_WRONLY)
+    assert writer.is_direct
+    return writer
+
+
+def account(bus, one):
+    """What a reader was sent, and what became of it."""
+    found = member(bus, one)
+    return found.delivered, found.dropped, found.lag
+
+
+def port_stats(bus, one):
+    return {key: int(value) for key, value in
+            read_values(bus.file("port", str(one.at["port"]), "stats")).items()}
+
+
+def test_the_only_sender_writes_the_log_that_all_read(bus):
+    early = mapped(bus, os.O_RDONLY)
+    file, writer = bus.reader(), direct(bus)
+    early.go_over(bus)
+    late = mapped(bus, os.O_RDONLY)
+    assert early.at["log_generation"] == late.at["log_generation"] == 2
+    for number in range(3):
+        writer.send(text(number))
+        assert early.receive() == text(number)
+        assert os.read(file, 100) == text(number)
+    assert [late.receive(), late.receive()] == [text(0), text(1)]
+    assert (account(bus, early), account(bus, late)) == ((3, 0, 0), (2, 0, 1))
+    assert port_stats(bus, late)["delivered_bytes"] == 2 * MESSAGE
+    assert port_stats(bus, writer)["sent_bytes"] == 3 * MESSAGE
+    stats = bus.stats()
+    assert (stats["sent"], stats["delivered"], stats["dropped"], stats["lag"]) == (3, 8, 0, 1)
+    bus.check_accounts()
+
+
+def test_readers_of_another_user_cannot_write_what_the_sender_does(open_bus):
+    writer = direct(open_bus)
+    writer.send(b"before")
+
+    def as_alice():
+        reader = mapped(open_bus, os.O_RDONLY)
+        log = os.open(open_bus.file("log"), os.O_RDONLY)
+        for prot, call in ((mmap.PROT_READ | mmap.PROT_WRITE, "mmap"), (mmap.PROT_READ, "mprotect")):
+            assert protect(log, mmap.MAP_SHARED, prot) == (call, errno.EACCES)
+        with raises_errno(errno.EACCES):
+            os.open(open_bus.file("log"), os.O_RDWR)
+        with raises_errno(errno.EACCES):
+            os.open(open_bus.file("port", str(writer.at["port"]), "tx"), os.O_RDWR)
+        os.write(ready, b"x")
+        return reader.receive()
+
+    told, ready = os.pipe()
+    child = Child(as_alice, uid=ALICE, keep=(ready,))
+    assert os.read(told, 1) == b"x"
+    writer.send(b"for alice")
+    assert child.result() == b"for alice"
+    for fd in told, ready:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("settings, flags", [
+    ({"writers": 1, "delivery": "lossless"}, os.O_WRONLY), ({"writers": 1}, os.O_RDWR), ({}, os.O_WRONLY)])
+def test_who_does_not_write_the_log_itself(bus, settings, flags):
+    for name, value in settings.items():
+        bus.set(name, value)
+    one = mapped(bus, flags)
+    assert not one.is_direct
+    file = bus.reader()
+    one.send(b"through the daemon")
+    assert os.read(file, 100) == b"through the daemon"
+
+
+def test_a_bus_whose_sender_writes_its_log_stays_so(bus):
+    writer = direct(bus)
+    with raises_errno(errno.EBUSY):
+        bus.writer()
+    for name, value in ("writers", 2), ("writers", "max"), ("delivery", "lossless"), ("mtu", 1000), \
+            ("depth", 64 << 20), ("policy", "switch"):
+        with raises_errno(errno.EBUSY):
+            bus.set(name, value)
+    bus.set("depth", 4 * COST)
+    bus.set("history", 1)
+    with raises_errno(errno.EBUSY):
+        os.write(writer.fd, b"as a file")
+    writer.detach()
+    os.write(writer.fd, b"as a file")
+    bus.set("writers", 2)
+    bus.set("delivery", "lossless")
+
+
+def test_a_tx_that_the_bus_has_outgrown_is_another(bus):
+    bus.set("writers", 1)
+    fd = bus.writer()
+    path = bus.file("port", str(wire.flow_id(fd)), "tx")
+    old, number = track(os.open(path, os.O_RDWR)), os.stat(path).st_ino
+    bus.set("delivery", "lossless")
+    buffer = bytearray(wire.numbers()["BUS_ATTACH_BYTES"])
+    for _ in range(2):
+        with raises_errno(errno.EAGAIN):
+            fcntl.ioctl(old, wire.numbers()["FLOWFS_IOC_BUS"], buffer)
+        assert os.stat(path).st_ino != number
+    assert not MappedMember(bus, fd).is_direct
+
+
+def test_what_is_overtaken_in_the_senders_log_is_counted(bus):
+    """Trial 4 again: nobody waits for the readers, and each loses what it was too slow for."""
+    bus.set("mtu", 1000)
+    bus.set("depth", 4 * COST)
+    writer, slow, quick, file = direct(bus), mapped(bus, os.O_RDONLY), mapped(bus, os.O_RDONLY), bus.reader()
+    count = 1000
+    for number in range(count):
+        writer.send(text(number))
+        assert quick.receive() == text(number)
+    got = []
+    while (message := slow.look()) is not None:
+        got.append(message)
+    slow.tell()
+    assert got == [text(number) for number in range(count - len(got), count)]
+    assert 0 < len(got) < count and slow.lost == count - len(got)
+    assert account(bus, slow) == (len(got), slow.lost, 0)
+    assert account(bus, quick) == (count, 0, 0)
+    wait_for(lambda: bus.stats()["sent"] == count, "the daemon has seen them all")
+    found = bus.members()[wire.flow_id(file)]
+    assert found.delivered + found.dropped + found.lag == count and found.lag == 4
+    bus.check_accounts()
+
+
+def test_history_is_had_from_the_senders_log(bus):
+    bus.set("history", 2)
+    writer = direct(bus)
+    for number in range(5):
+        writer.send(text(number))
+    late, file = mapped(bus, os.O_RDONLY), bus.reader()
+    writer.send(text(5))
+    assert [late.receive() for _ in range(3)] == [text(3), text(4), text(5)]
+    assert [os.read(file, 100) for _ in range(3)] == [text(3), text(4), text(5)]
+    assert account(bus, late) == (3, 0, 0)
+
+
+def test_readers_go_on_when_the_sender_is_another(bus):
+    reader, file = mapped(bus, os.O_RDONLY), bus.reader()
+    through = mapped(bus, os.O_WRONLY)
+    through.send(text(0))
+    wait_for(through.taken, "the bus takes it")
+    through.detach()
+    close(through.fd)
+    bus.wait_members(2)
+    for number in (1, 3):
+        writer = direct(bus)
+        writer.send(text(number))
+        writer.send(text(number + 1))
+        close(writer.fd)
+        writer.detach()
+        bus.wait_members(2)
+    # It slept over more than one log, and of those nothing is left.
+    assert reader.is_retired()
+    reader.go_over(bus)
+    assert reader.look() is None
+    assert account(bus, reader) == (0, 5, 0)
+    assert [os.read(file, 100) for _ in range(5)] == [text(number) for number in range(5)]
+    bus.check_accounts()
+
+
+def test_a_reader_that_keeps_up_reads_through_all_logs(bus):
+    reader = mapped(bus, os.O_RDONLY)
+    number = 0
+    for _ in range(3):
+        writer = direct(bus)
+        writer.send(text(number))
+        reader.go_over(bus)
+        assert reader.receive() == text(number)
+        writer.send(text(number + 1))
+        writer.detach()
+        assert reader.receive() == text(number + 1)
+        reader.go_over(bus)
+        assert account(bus, reader) == (number + 2, 0, 0)
+        close(writer.fd)
+        bus.wait_members(1)
+        number += 2
+    assert bus.stats()["delivered"] == bus.stats()["sent"] == number
+
+
+def test_a_killed_sender_leaves_whole_messages(bus):
+    """Trial 1: killed while it lays them down."""
+    reader, file = mapped(bus, os.O_RDONLY), bus.reader()
+    bus.set("writers", 1)
+    total = 0
+    for _ in range(5 if is_sanitized() else 15):
+        child = Child(_lay_down_forever, bus)
+        reader.go_over(bus)
+        assert reader.receive() == text(0)
+        child.kill()
+        child.reap()
+        bus.wait_members(2)
+        number = 0
+        while (message := reader.look()) is not None:
+            number += 1
+            assert message == text(number), "in order, and whole"
+        reader.tell()
+        reader.go_over(bus)
+        for expected in range(number + 1):
+            assert os.read(file, 100) == text(expected)
+        total += number + 1
+        assert account(bus, reader) == (total, 0, 0)
+    assert bus.stats()["sent"] == total
+    bus.check_accounts()
+
+
+def _lay_down_forever(bus):
+    writer = MappedMember(bus, os.open(bus.bus, os.O_WRONLY))
+    number = 0
+    while True:
+        if number < 2000:
+            writer.send(text(number))
+            number += 1
+
+
+LIES = {
+    "magic": lambda writer: struct.pack_into("=Q", writer.tx, 0, 0),
+    "tail ahead": lambda writer: struct.pack_into("=Q", writer.tx, 264, 1 << 40),
+    "tail back": lambda writer: struct.pack_into("=Q", writer.tx, 264, 0),
+    "floor ahead": lambda writer: (writer.at.update(write_bulk=1 << 40), writer.send(text(1))),
+    "no length": lambda writer: writer.lay_down(text(1), length=0),
+    "length": lambda writer: writer.lay_down(text(1), length=1 << 30),
+    "origin": lambda writer: writer.lay_down(text(1), origin=77),
+    "sequence": lambda writer: writer.lay_down(text(1), sequence=9),
+}
+
+
+@pytest.mark.parametrize("files", [False, True])
+@pytest.mark.parametrize("lie", LIES)
+def test_a_sender_that_lies_in_its_log_is_thrown_out(bus, lie, files):
+    """Alone; whoever reads goes on in the next log, and is sent what the next sender sends."""
+    reader, writer = mapped(bus, os.O_RDONLY), direct(bus)
+    file = bus.reader() if files else None
+    reader.go_over(bus)
+    writer.send(text(0))
+    assert reader.receive() == text(0)
+    assert bus.stats()["sent"] == 1
+    LIES[lie](writer)
+    writer.ring_bell()
+    wait_for(lambda: len(bus.members()) == 1 + files, "it is thrown out")
+    assert writer.is_corrupt()
+    with raises_errno(errno.ECONNABORTED):
+        os.write(writer.fd, b"x")
+    reader.go_over(bus)
+    other = direct(bus)
+    reader.go_over(bus)
+    other.send(text(2))
+    assert reader.receive() == text(2)
+    assert account(bus, reader) == (2, 0, 0)
+    if files:
+        assert [os.read(file, 100), os.read(file, 100)] == [text(0), text(2)]
+    bus.check_accounts()
+
+
+def test_random_bytes_over_the_senders_log_cost_it_alone(bus):
+    """Trial 5, for who writes the log itself."""
+    choose = random.Random(21)
+    bus.set("writers", 1)
+    bus.set("mtu", 1000)
+    bus.set("depth", 10_000)
+    file = bus.reader()
+    for _ in range(10 if is_sanitized() else 40):
+        liar = mapped(bus, os.O_WRONLY)
+        assert liar.is_direct
+        liar.send(b"true")
+        assert os.read(file, 10_000) == b"true"
+        _scribble(liar, choose)
+        assert len(bus.members()) in (1, 2)
+        liar.detach()
+        close(liar.fd)
+        bus.wait_members(1)
+        set_nonblock(file)
+        with raises_errno(errno.EAGAIN):
+            while True:
+                os.read(file, 1000)
+        set_nonblock(file, False)
+    bus.check_accounts()
+
+
+def test_the_senders_log_is_charged_to_it_and_given_back(open_bus, daemon):
+    def used():
+        try:
+            return int(daemon.usage(ALICE)["bytes"])
+        except FileNotFoundError:
+            return 0
+
+    open_bus.set("writers", 1)
+    reader, before = mapped(open_bus, os.O_RDONLY), used()
+    kept = Child(_map_and_wait_to_send, open_bus, uid=ALICE)
+    wait_for(lambda: used() > before + (2 << 20), "it is charged")
+    reader.go_over(open_bus)
+    kept.kill()
+    kept.reap()
+    reader.go_over(open_bus)
+    wait_for(lambda: open_bus.stats()["members"] == 1 and used() == before, "it is given back")
+
+
+def _map_and_wait_to_send(bus):
+    kept = mapped(bus, os.O_WRONLY)
+    signal.pause()
+    kept.detach()
+
+
+def test_without_direct_mapping_no_sender_writes_the_log(fresh_daemon):
+    daemon = fresh_daemon("[daemon]\ndirect = false\n").start()
+    os.mkdir(daemon.path("buses", "plain"))
+    plain = Bus(daemon, "plain")
+    plain.set("writers", 1)
+    with raises_errno(errno.EOPNOTSUPP):
+        mapped(plain, os.O_WRONLY)

@@ -162,6 +162,25 @@ TEST_F(BusLog, ends_where_it_was_closed) {
   EXPECT_EQ(outcome(reader), Outcome::end);
 }
 
+TEST_F(BusLog, is_read_to_its_end_though_its_writer_takes_the_tail_back) {
+  send("a");
+  send("b");
+  reader.set_end(writer.position());
+  header().tail = 0;
+  EXPECT_EQ(take(reader), "a");
+  EXPECT_EQ(take(reader), "b");
+  EXPECT_EQ(outcome(reader), Outcome::end);
+}
+
+TEST_F(BusLog, says_how_many_bytes_were_sent) {
+  send("a");
+  (void)writer.loan(10);
+  writer.stage_loan(3, 1);
+  EXPECT_EQ(header().sent_bytes, 1U);
+  writer.publish();
+  EXPECT_EQ(header().sent_bytes, 4U);
+}
+
 // Against a queue, with messages of every length that the ring can hold.
 TEST_F(BusLog, holds_what_a_queue_holds) {
   std::mt19937 random{5};
