@@ -345,6 +345,117 @@ def test_frames_of_four_megabytes_reach_eight_readers_in_place(bus, can_map):
         member.close()
 
 
+# --- written by its only sender ------------------------------------------------------------------
+
+@pytest.fixture
+def alone(bus, can_map):
+    """Makes senders, one after the other, each of which writes the log itself; and receivers."""
+    bus.set("writers", 1)
+    made = []
+
+    def make(flags=flowfs.RECEIVE_ONLY):
+        member = flowfs.join(bus.name, bus.daemon.mount, flags)
+        assert member.is_mapped
+        made.append(member)
+        return member
+    yield make
+    for member in made:
+        member.close()
+
+
+def send_alone(bus, alone):
+    sender = alone(flowfs.SEND_ONLY)
+    with raises_errno(errno.EBUSY):
+        bus.set("writers", 2)  # only where the log is the sender's own
+    return sender
+
+
+def test_what_the_only_sender_lays_down_all_read(bus, alone):
+    early, file = alone(), bus.reader()
+    sender, late = send_alone(bus, alone), alone()
+    for number, length in enumerate(LENGTHS):
+        message = message_of(number, length)
+        sender.send(message, timeout=5)
+        assert early.recv(5) == late.recv(5) == os.read(file, 1 << 20) == message
+    with sender.loan(100, timeout=5) as loan:
+        loan.data[:] = message_of(3, 100)
+        loan.commit()
+    with early.borrow(timeout=5) as borrowed:
+        assert borrowed.data == message_of(3, 100)
+    assert sender.send_many([b"1", b"2"], timeout=5) == 2
+    assert early.recv_many(8, 100, timeout=5) == [b"1", b"2"]
+    for reader in early, late:
+        found = counts(bus, reader)
+        assert sum(found.values()) == len(LENGTHS) + 3 and found["dropped"] == 0
+    bus.check_accounts()
+
+
+def test_receivers_go_on_with_the_next_sender(bus, alone):
+    receiver, other = alone(), alone()
+    number = 0
+    for _ in range(4):
+        sender = send_alone(bus, alone)
+        for _ in range(3):
+            sender.send(b"%d" % number, timeout=5)
+            assert receiver.recv(5) == b"%d" % number
+            number += 1
+        sender.close()
+        bus.wait_members(2)
+    assert counts(bus, receiver) == {"delivered": 12, "dropped": 0, "lag": 0}
+    # It read nothing meanwhile: of the logs before nothing is left.
+    with raises_errno(errno.EAGAIN):
+        other.recv(timeout=0)
+    assert sum(counts(bus, other).values()) == 12 and counts(bus, other)["lag"] == 0
+
+
+def test_a_sender_that_is_killed_leaves_whole_messages_to_those_who_wait(bus, alone):
+    receiver, file = alone(), bus.reader()
+
+    def send():
+        member = flowfs.join(bus.name, bus.daemon.mount, flowfs.SEND_ONLY)
+        for number in range(10**9):
+            member.send(message_of(number, 1000), timeout=5)
+            if number == 0:
+                os.write(begun, b"x")
+
+    ready, begun = os.pipe()
+    for _ in range(3):
+        child = Child(send, keep=(begun,))
+        assert os.read(ready, 1) == b"x"
+        first = receiver.recv(5)
+        child.kill()
+        child.reap()
+        assert len(first) == 1000
+        bus.wait_members(2)
+        with raises_errno(errno.EAGAIN):
+            while True:
+                assert len(receiver.recv(timeout=0)) == 1000
+        found = counts(bus, receiver)
+        assert found["lag"] == 0 and found["delivered"] + found["dropped"] == bus.stats()["sent"]
+    for fd in ready, begun:
+        os.close(fd)
+    assert len(os.read(file, 2000)) == 1000
+    bus.check_accounts()
+
+
+def test_poll_and_sets_hear_of_the_only_sender(bus, alone):
+    receiver, sender = alone(), send_alone(bus, alone)
+    poller = select.poll()
+    poller.register(receiver, select.POLLIN)
+    with flowfs.Set() as waiting:
+        waiting.add(receiver)
+        for number in range(20):
+            assert poller.poll(0) == []
+            sending = Thread(lambda: sender.send(b"%d" % number, timeout=5))
+            if number % 2:
+                assert poller.poll(5000) == [(receiver.fileno(), select.POLLIN)]
+            else:
+                assert waiting.wait(timeout=5) == [(receiver, IN)]
+            sending.join()
+            assert receiver.recv(timeout=0) == b"%d" % number
+        waiting.remove(receiver)
+
+
 # --- waiting -------------------------------------------------------------------------------------
 
 class Thread(threading.Thread):

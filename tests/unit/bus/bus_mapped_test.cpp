@@ -225,5 +225,97 @@ TEST_F(BusMapped, keeps_history_in_the_log) {
   EXPECT_EQ(log.text.substr(readers[late].at), "three");
 }
 
+// --- apart: the log is its sender's ---
+
+TEST_F(BusMapped, reads_on_apart_what_it_had_not_read) {
+  const PortId sender = join();
+  const PortId mapped = join();
+  const PortId file = join();
+  map(mapped);
+  (void)send(sender, "one");
+  (void)send(sender, "three");
+  readers[mapped].at = 3;
+  const auto unread = bus.part(now);
+  ASSERT_EQ(unread.size(), 1U);
+  EXPECT_EQ(unread[0].port, mapped);
+  EXPECT_EQ(unread[0].messages, 1U);
+  EXPECT_EQ(unread[0].bytes, 5U);
+  EXPECT_FALSE(bus.is_shared());
+  EXPECT_EQ(bus.counts(mapped).delivered, 1U);
+  (void)send(sender, "four");
+  EXPECT_EQ(bus.counts(mapped).lag, 0U);
+  for (const std::string_view text : {"one", "three", "four"}) {
+    EXPECT_EQ(read(file), text);
+  }
+}
+
+TEST_F(BusMapped, is_counted_apart_as_it_is_told) {
+  const PortId sender = join();
+  const PortId mapped = join();
+  (void)bus.set_apart(mapped, 0, now);
+  bus.count_sent(sender, 5, 50);
+  const int messages = listeners[1]->messages;
+  bus.count_apart(mapped, {.lag = 5}, now);
+  EXPECT_EQ(listeners[1]->messages, messages + 1);
+  EXPECT_TRUE(bus.readable(mapped));
+  bus.count_apart(mapped, {.delivered = 3, .delivered_bytes = 30, .dropped = 1}, now);
+  EXPECT_EQ(bus.counts(mapped).lag, 1U);
+  EXPECT_EQ(bus.totals().sent_bytes, 50U);
+  EXPECT_EQ(bus.totals().delivered, 3U);
+  EXPECT_EQ(bus.totals().lag, 1U);
+  bus.leave(mapped, now);
+  EXPECT_EQ(bus.totals().dropped, 2U);
+  EXPECT_EQ(bus.totals().lag, 0U);
+  EXPECT_EQ(bus.check_invariants(), "");
+}
+
+TEST_F(BusMapped, is_set_apart_where_its_messages_still_lie) {
+  const PortId sender = join();
+  const PortId reader = join();
+  (void)send(sender, "before");
+  for (const std::uint64_t number : {0U, 1U, 2U}) {
+    bus.copy(sender, std::as_bytes(std::span("copy", 4)),
+             {.begin = number * 32, .end = number * 32 + 32}, number, now);
+  }
+  const Bus::Unread unread = bus.set_apart(reader, 32, now);
+  EXPECT_EQ(unread.messages, 2U);
+  EXPECT_EQ(unread.begin, 32U);
+  EXPECT_EQ(unread.sequence, 1U);
+  EXPECT_EQ(bus.counts(reader).dropped, 2U);
+  EXPECT_EQ(bus.counts(reader).lag, 0U);
+  EXPECT_EQ(bus.totals().sent, 1U);
+}
+
+TEST_F(BusMapped, comes_back_to_what_is_sent_afterwards) {
+  const PortId sender = join();
+  const PortId mapped = join();
+  const PortId again = join();
+  for (const PortId port : {mapped, again}) {
+    (void)bus.set_apart(port, 0, now);
+    bus.count_apart(port, {.lag = 2}, now);
+  }
+  (void)send(sender, "for nobody");
+  map(mapped);
+  bus.unmap(again, now);
+  (void)send(sender, "for both");
+  EXPECT_EQ(bus.counts(mapped).lag, 3U);
+  EXPECT_EQ(log.text.substr(readers[mapped].at), "for both");
+  EXPECT_EQ(bus.counts(again).dropped, 2U);
+  EXPECT_EQ(read(again), "for both");
+  bus.forget_apart(mapped);
+  EXPECT_EQ(bus.counts(mapped).lag, 1U);
+}
+
+TEST_F(BusMapped, counts_what_could_not_be_copied) {
+  const PortId sender = join();
+  const PortId file = join();
+  const PortId apart = join();
+  (void)bus.set_apart(apart, 0, now);
+  bus.miss(sender, 3);
+  EXPECT_EQ(bus.counts(file).dropped, 3U);
+  EXPECT_EQ(bus.counts(apart).dropped, 0U);
+  EXPECT_EQ(bus.counts(sender).dropped, 0U);
+}
+
 }  // namespace
 }  // namespace flowfs::bus

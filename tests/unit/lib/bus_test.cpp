@@ -270,6 +270,51 @@ TEST_F(MappedMember, believes_no_log_that_lies) {
   EXPECT_EQ(error_of_receive(), EPROTO);
 }
 
+TEST_F(MappedMember, leaves_a_log_that_lies_when_there_is_another) {
+  lay_down("honest");
+  reinterpret_cast<flowfs_log_record*>(log_->bytes().data() + 4096)->length = 100'000;
+  EXPECT_EQ(error_of_receive(), EPROTO);
+  new_log();
+  lay_down("of another");
+  EXPECT_EQ(receive().value(), "of another");
+}
+
+TEST_F(MappedMember, believes_the_slot_and_not_the_log_which_one_it_is) {
+  new_log();
+  log_->header().generation = 77;
+  lay_down("of the next");
+  EXPECT_EQ(receive().value(), "of the next");
+  EXPECT_EQ(cursors().generation, 2U);
+}
+
+TEST_F(MappedMember, begins_where_the_next_log_says) {
+  new_log();
+  lay_down("history");
+  log_->header().first = writer_->position();
+  lay_down("new");
+  EXPECT_EQ(receive().value(), "new");
+}
+
+TEST_F(MappedMember, tells_what_it_got_of_each_log) {
+  lay_down("one");
+  lay_down("three");
+  lay_down("four");
+  (void)receiver_->skip();
+  EXPECT_EQ(receive().value(), "four");
+  const flowfs_segment& own = attachment_.own();
+  EXPECT_EQ(own.present_log.lost, 2U);
+  EXPECT_EQ(own.present_log.bytes, 4U);
+  new_log();
+  lay_down("eleven");
+  EXPECT_EQ(receive().value(), "eleven");
+  EXPECT_EQ(own.former_log.lost, 2U);
+  EXPECT_EQ(own.former_log.bytes, 4U);
+  EXPECT_EQ(own.present_log.lost, 0U);
+  EXPECT_EQ(own.present_log.bytes, 6U);
+  EXPECT_EQ(cursors().bulk, 1U);
+  EXPECT_EQ(own.receiving.drops, 2U);
+}
+
 TEST_F(MappedMember, sends_through_its_lane_and_waits_for_room_there) {
   ASSERT_TRUE(send("one"));
   std::string first = "t";
