@@ -9,7 +9,6 @@
 
 #include "fs/bus_file.hpp"
 #include "fs/direct_bus.hpp"
-#include "pool/fault_guard.hpp"
 
 namespace flowfs::fs {
 namespace {
@@ -19,10 +18,6 @@ enum Memory : std::uint8_t { tx_memory = 1, log_memory = 2 };
 
 bool is_ethernet(const registry::BusInfo& bus) {
   return bus.settings.policy != registry::BusPolicy::broadcast;
-}
-
-std::uint64_t ring_for(const registry::BusSettings& settings) {
-  return pool::Log::ring_for(settings.mtu_bytes, settings.depth_bytes);
 }
 
 }  // namespace
@@ -139,7 +134,7 @@ std::uint64_t MappedBuses::bytes(Node node) const {
   const registry::Port& port = *buses_.registry().find_port(*port_of(node));
   const registry::BusSettings& settings = buses_.registry().find(port.bus)->settings;
   if (may_be_direct(port)) {
-    return FLOWFS_LOG_HEADER_BYTES + ring_for(settings);
+    return log_bytes(settings);
   }
   const auto geometry = MappedMember::geometry(settings, port.rights, hot_ring_bytes_);
   return geometry ? geometry->segment_bytes() : 0;
@@ -162,13 +157,12 @@ Status MappedBuses::make_memory(MappedMember& member, uid_t payer) {
   if (!geometry) {
     return std::unexpected(geometry.error());
   }
-  const std::uint64_t bytes =
-      direct ? FLOWFS_LOG_HEADER_BYTES + ring_for(settings) : geometry->segment_bytes();
+  const std::uint64_t bytes = direct ? log_bytes(settings) : geometry->segment_bytes();
   auto charge = users_.charge(payer, registry::Resource::bytes, bytes);
   if (!charge) {
     return std::unexpected(charge.error());
   }
-  return direct ? member.make_log(ring_for(settings), settings.mtu_bytes, backings_,
+  return direct ? member.make_log(bytes - FLOWFS_LOG_HEADER_BYTES, settings.mtu_bytes, backings_,
                                   std::move(*charge))
                 : member.make_segment(*geometry, backings_, std::move(*charge));
 }
@@ -265,107 +259,15 @@ void MappedBuses::drop_log(LiveBus& live) {
   buses_.settle(live);
 }
 
-// --- written by its sender ---
-
-// Who sends and receives goes through the bus: it would be the only one to have what it has unread.
-bool MappedBuses::may_be_direct(const registry::Port& port) const {
-  const registry::BusSettings& settings = buses_.registry().find(port.bus)->settings;
-  return settings.policy == registry::BusPolicy::broadcast &&
-         settings.delivery == registry::Delivery::lossy && settings.writers == 1 &&
-         port.rights.send && !port.rights.receive;
-}
-
-// Whether what was made when its tx was opened is right for the bus as it is now.
-bool MappedBuses::fits(const MappedMember& member, const registry::Port& port) const {
-  const registry::BusSettings& settings = buses_.registry().find(port.bus)->settings;
-  return !member.is_direct() ||
-         (may_be_direct(port) && settings.mtu_bytes == member.mtu_bytes() &&
-          FLOWFS_LOG_HEADER_BYTES + ring_for(settings) <= member.memory_bytes());
-}
-
-// Those who read the log of the bus go over to the writer's.
-Status MappedBuses::begin_direct(LiveBus& live, MappedMember& writer) {
-  std::vector<bus::Bus::Unread> readers;
-  std::uint64_t end = 0;
-  if (live.log) {
-    for (const auto& [port, member] : live.mapped) {
-      member->forget_former();
-    }
-    live.log->show();
-    end = live.log->end();
-    try {
-      readers = live.data.part(Clock::now());
-    } catch (const std::bad_alloc&) {
-      return fail(ENOMEM, "log of a bus");
-    }
-    logs_.erase(live.log->serial());
-    live.former = std::move(live.log);
-  }
-  DirectLog& log = writer.log();
-  const pool::FaultGuard guard(log.memory().bytes());
-  log.memory().set_generation(++live.log_generation);
-  logs_.emplace(log.serial(), live.id);
-  live.direct = std::make_unique<DirectBus>(loop_, buses_, live, writer, log);
-  for (const bus::Bus::Unread& unread : readers) {
-    live.mapped.at(unread.port)
-        ->read_apart({.generation = log.generation(),
-                      .sequence = 0,
-                      .messages = unread.messages,
-                      .bytes = unread.bytes},
-                     end);
-  }
-  live.mapped.emplace(writer.port(), &writer);
-  live.direct->look();
-  if (live.former) {
-    live.former->ring();
-  }
-  return {};
-}
-
-// What its writer has laid down is counted, and those who read it go on in the log of the bus.
-void MappedBuses::end_direct(LiveBus& live, bus::PortId writer) {
-  if (!live.direct || live.direct->writer() != writer) {
-    return;
-  }
-  live.direct->look();
-  const std::uint64_t end = live.direct->position();
-  const std::uint64_t sent = live.direct->sequence();
-  live.direct.reset();
-  std::unique_ptr<DirectLog> log = live.mapped.extract(writer).mapped()->take_log();
-  logs_.erase(log->serial());
-  std::vector<MappedMember*> readers;
-  for (const auto& [port, member] : live.mapped) {
-    readers.push_back(member);
-    if (live.former && !member->has_gone_over()) {
-      member->forget_former();  // it finds neither of the two any more
-    }
-  }
-  live.former = readers.empty() ? nullptr : std::move(log);
-  const Status made = readers.empty() ? Status{} : make_log(live);
-  for (MappedMember* const member : readers) {
-    if (made) {
-      member->read_shared(end, sent);
-    } else {
-      outcasts_.push_back(member->port());
-      sweep_.arm(Clock::now());
-    }
-  }
-  if (live.former) {
-    live.former->ring();
-  }
-  buses_.settle(live);
-}
-
-Result<flowfs_bus_attach> MappedBuses::attach(bus::PortId port, Node tx) {
+// The member whose tx the caller has open, if it may be mapped now.
+Result<MappedMember*> MappedBuses::to_be_attached(bus::PortId port, Node tx) {
   const auto it = members_.find(port);
   const registry::Port* const found = buses_.registry().find_port(port);
   if (it == members_.end() || found == nullptr) {
     return fail(ECONNABORTED, "the member has left");
   }
   MappedMember& member = *it->second;
-  LiveBus& live = *buses_.find(found->bus);
-  const auto file = live.files.find(port);
-  if (!direct_ || file == live.files.end()) {
+  if (!direct_ || !buses_.find(found->bus)->files.contains(port)) {
     return fail(EOPNOTSUPP, "a member that is not to be mapped");
   }
   if (member.is_attached()) {
@@ -379,28 +281,38 @@ Result<flowfs_bus_attach> MappedBuses::attach(bus::PortId port, Node tx) {
     members_.erase(it);
     return fail(EAGAIN, "the bus has changed");
   }
-  const auto statuses = ends_.status_of(found->opener.uid);
+  return &member;
+}
+
+Result<flowfs_bus_attach> MappedBuses::attach(bus::PortId port, Node tx) {
+  const auto member = to_be_attached(port, tx);
+  if (!member) {
+    return std::unexpected(member.error());
+  }
+  const registry::Port& found = *buses_.registry().find_port(port);
+  LiveBus& live = *buses_.find(found.bus);
+  const auto statuses = ends_.status_of(found.opener.uid);
   if (!statuses) {
     return std::unexpected(statuses.error());
   }
-  if (found->rights.receive && !live.direct) {
+  if (found.rights.receive && !live.direct) {
     if (const Status made = make_log(live); !made) {
       return std::unexpected(made.error());
     }
   }
-  auto answer = member.attach(**statuses);
+  auto answer = (*member)->attach(**statuses);
   if (!answer) {
     drop_log(live);
     return answer;
   }
-  if (member.is_direct()) {
-    if (const Status begun = begin_direct(live, member); !begun) {
-      member.abandon();
+  if ((*member)->is_direct()) {
+    if (const Status begun = begin_direct(live, **member); !begun) {
+      (*member)->abandon();
       return std::unexpected(begun.error());
     }
   }
-  live.mapped.emplace(port, &member);
-  file->second->on_mapped();
+  live.mapped.emplace(port, *member);
+  live.files.at(port)->on_mapped();
   buses_.settle(live);
   return answer;
 }
@@ -452,8 +364,12 @@ void MappedBuses::port_gone(bus::PortId port) {
     end_direct(*live, port);
   }
   member.port_gone();
-  if (live != nullptr && live->present_log() != nullptr) {
-    live->present_log()->ring();  // a reader that sleeps there learns it from its slot
+  if (live != nullptr) {
+    for (LogFile* const log : {live->present_log(), live->former.get()}) {
+      if (log != nullptr) {
+        log->ring();  // a reader that sleeps there learns it from its slot
+      }
+    }
   }
   if (!attached) {
     ports_.erase(member.serial());

@@ -86,11 +86,16 @@ class MappedBuses {
   Status make_memory(MappedMember& member, uid_t payer);
   Status make_log(LiveBus& live);
   void drop_log(LiveBus& live);
+  // --- written by its only sender (mapped_direct.cpp)
+  // Of such a log, with its page.
+  static std::uint64_t log_bytes(const registry::BusSettings& settings);
   [[nodiscard]] bool may_be_direct(const registry::Port& port) const;
   [[nodiscard]] bool fits(const MappedMember& member, const registry::Port& port) const;
   Status begin_direct(LiveBus& live, MappedMember& writer);
   void end_direct(LiveBus& live, bus::PortId writer);
+  // ---
   // `tx` is what the caller has open.
+  Result<MappedMember*> to_be_attached(bus::PortId port, Node tx);
   Result<flowfs_bus_attach> attach(bus::PortId port, Node tx);
   void detach(bus::PortId port);
   void throw_out();
