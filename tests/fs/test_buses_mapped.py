@@ -545,6 +545,16 @@ def test_history_is_had_from_the_senders_log(bus):
     assert account(bus, late) == (3, 0, 0)
 
 
+def test_a_capture_shows_what_the_sender_lays_down(bus):
+    writer = direct(bus)
+    writer.send(b"before it began")
+    capture, seen = track(os.open(bus.file("pcap"), os.O_RDONLY)), b""
+    writer.send(b"as it flows")
+    while b"as it flows" not in seen:
+        seen += os.read(capture, 4096)
+    assert b"before it began" not in seen
+
+
 def test_readers_go_on_when_the_sender_is_another(bus):
     reader, file = mapped(bus, os.O_RDONLY), bus.reader()
     through = mapped(bus, os.O_WRONLY)

@@ -361,6 +361,21 @@ def test_memory_of_a_bus_is_handed_to_who_may_open_its_files(daemon, open_bus, a
     assert outcome_of(daemon.mount, "BUS_LOG", number + 1000, READ) == errno.ENOENT
 
 
+@in_python
+def test_the_only_sender_of_a_bus_writes_its_log_here_too(bus, quiet):
+    bus.set("writers", 1)
+    with flowfs.join(bus.name, bus.daemon.mount, flowfs.RECEIVE_ONLY) as receiver:
+        for text in b"one", b"two":
+            with flowfs.join(bus.name, bus.daemon.mount, flowfs.SEND_ONLY) as sender:
+                with raises_errno(errno.EBUSY):
+                    bus.set("writers", 2)
+                sender.send(text, timeout=5)
+                assert receiver.is_mapped and receiver.recv(5) == text
+            bus.wait_members(1)
+    bus.wait_members(0)
+
+
+
 @pytest.mark.parametrize("file", ["TX", "RX", "STATUS", "POOL", "BUS_TX", "BUS_LOG"])
 def test_what_is_asked_for_to_read_is_never_mapped_to_write(daemon, alices_end, alices_bus, file):
     number = {"TX": alices_end, "RX": alices_end, "BUS_TX": alices_bus[1], "BUS_LOG": alices_bus[1]}.get(file, ALICE)
