@@ -16,7 +16,7 @@ _FIELDS = ["version", "status_slot", "member", "generation", "log_generation", "
            "write_sequence", "read_hot", "read_bulk", "read_sequence", "bulk_offset", "bulk_bytes",
            "hot_offset", "hot_bytes", "inline_bytes", "mtu_bytes", "uid", "port", "origin", "flags"]
 _RECORD = struct.Struct("=IHHQ")
-_LOG_RECORD = struct.Struct("=IIQ")
+_LOG_RECORD = struct.Struct("@IIQ")
 _PADDING = 0x80000000
 _RECORD_BULK = 1
 _LOG_PAGE = 4096
@@ -28,6 +28,14 @@ _SYS_FUTEX, _FUTEX_WAKE = 202, 1
 CORRUPT = 2
 _ANY = 2**64 - 1
 DIRECT = 4
+
+
+def _store(memory, offset, *words):
+    """Each in one piece: pack_into() has zeros there for a moment, which the other side may see."""
+    for place, value in enumerate(words):
+        word = ctypes.c_uint64.from_buffer(memory, offset + 8 * place)
+        word.value = value
+        del word  # the mapping cannot be closed while it is referred to
 
 
 def attach(tx_fd):
@@ -97,16 +105,16 @@ class MappedMember:
             # Published by the padding, which comes first and is stored last.
             commit = _PADDING | (left - _RECORD.size + 1)
             position += left
-            struct.pack_into("=I", self.tx, self._place(position), len(body) + 1)
+            struct.pack_into("@I", self.tx, self._place(position), len(body) + 1)
             struct.pack_into("=H", self.tx, first + 4, 0)
-        struct.pack_into("=I", self.tx, self._place(position + size), 0)
+        struct.pack_into("@I", self.tx, self._place(position + size), 0)
         place = self._place(position)
         struct.pack_into("=HHQ", self.tx, place + 4, flags, 0, self.at["write_sequence"])
         self.tx[place + 16:place + 16 + len(body)] = body
-        struct.pack_into("=I", self.tx, first, commit)
+        struct.pack_into("@I", self.tx, first, commit)
         self.at["write_hot"] = position + size
         self.at["write_sequence"] += 1
-        if ring and self._slot("=I", _SLEEP_DATA) & 1:
+        if ring and self._slot("@I", _SLEEP_DATA) & 1:
             self.ring_bell()
 
     def lay_down(self, payload, **lies):
@@ -116,9 +124,9 @@ class MappedMember:
         need, left = (16 + len(payload) + 15) & ~15, ring - position % ring
         padding = left if need > left else 0
         while position + padding + need - floor > ring:
-            length, = struct.unpack_from("=I", self.tx, _LOG_PAGE + floor % ring)
+            length, = struct.unpack_from("@I", self.tx, _LOG_PAGE + floor % ring)
             floor += length & ~_PADDING if length & _PADDING else (16 + length + 15) & ~15
-        struct.pack_into("=Q", self.tx, _FLOOR, floor)
+        _store(self.tx, _FLOOR, floor)
         if padding:
             _LOG_RECORD.pack_into(self.tx, _LOG_PAGE + position % ring, _PADDING | padding, 0, 0)
             position += padding
@@ -126,10 +134,10 @@ class MappedMember:
         true = {"length": len(payload), "origin": self.at["origin"], "sequence": self.at["write_sequence"]}
         _LOG_RECORD.pack_into(self.tx, place, *(true | lies).values())
         self.tx[place + 16:place + 16 + len(payload)] = payload
-        sent_bytes, = struct.unpack_from("=Q", self.tx, _SENT_BYTES)
-        struct.pack_into("=Q", self.tx, _SENT_BYTES, sent_bytes + len(payload))
-        struct.pack_into("=Q", self.tx, _TAIL, position + need)
-        struct.pack_into("=Q", self.tx, _LAST, position)
+        sent_bytes, = struct.unpack_from("@Q", self.tx, _SENT_BYTES)
+        _store(self.tx, _SENT_BYTES, sent_bytes + len(payload))
+        _store(self.tx, _TAIL, position + need)
+        _store(self.tx, _LAST, position)
         self.at.update(write_hot=position + need, write_bulk=floor, write_sequence=self.at["write_sequence"] + 1)
 
     def ring_bell(self):
@@ -142,17 +150,17 @@ class MappedMember:
         return struct.unpack_from(form, self.slots, self.at["status_slot"] * _SLOT_BYTES + offset)[0]
 
     def is_member(self):
-        return self._slot("=Q", 0) == self.at["member"] | 1 << 63
+        return self._slot("@Q", 0) == self.at["member"] | 1 << 63
 
     def is_corrupt(self):
-        return bool(self._slot("=I", _FLAGS) & CORRUPT)
+        return bool(self._slot("@I", _FLAGS) & CORRUPT)
 
     def refused(self):
-        return self._slot("=Q", _REFUSED)
+        return self._slot("@Q", _REFUSED)
 
     def taken(self):
         """Whether the bus has taken all that was sent."""
-        return self._slot("=Q", _TAKEN_HOT) == self.at["write_hot"]
+        return self._slot("@Q", _TAKEN_HOT) == self.at["write_hot"]
 
     # --- receiving
 
@@ -160,14 +168,14 @@ class MappedMember:
         """The next message of another member, or None."""
         while True:
             position = self.at["read_hot"]
-            if self.is_retired() and position >= self._slot("=Q", _RETIRED_AT):
+            if self.is_retired() and position >= self._slot("@Q", _RETIRED_AT):
                 return None  # or more than one log has followed, and this one is empty
-            if position == struct.unpack_from("=Q", self.log, _TAIL)[0]:
+            if position == struct.unpack_from("@Q", self.log, _TAIL)[0]:
                 return None
             place = _LOG_PAGE + position % self.ring
             length, origin, sequence = _LOG_RECORD.unpack_from(self.log, place)
             payload = self.log[place + 16:place + 16 + (0 if length & _PADDING else length)]
-            floor, = struct.unpack_from("=Q", self.log, _FLOOR)
+            floor, = struct.unpack_from("@Q", self.log, _FLOOR)
             if floor > position:
                 self.at["read_hot"] = floor
             elif length & _PADDING:
@@ -183,22 +191,22 @@ class MappedMember:
 
     def is_retired(self):
         """Whether another log has followed the one that is mapped."""
-        return self._slot("=Q", _LOG_GENERATION) != self.at["log_generation"]
+        return self._slot("@Q", _LOG_GENERATION) != self.at["log_generation"]
 
     def go_over(self, bus):
         """On to the log that followed, whether or not the one before has been read to its end."""
         wait_for(self.is_retired, "another log")
-        struct.pack_into("=QQ", self.tx, _FORMER_LOG, self.lost, self.read_bytes)
-        self.at["log_generation"] = self._slot("=Q", _LOG_GENERATION)
+        _store(self.tx, _FORMER_LOG, self.lost, self.read_bytes)
+        self.at["log_generation"] = self._slot("@Q", _LOG_GENERATION)
         self._map_log(bus)
-        first, = struct.unpack_from("=Q", self.log, _LOG_FIRST)
+        first, = struct.unpack_from("@Q", self.log, _LOG_FIRST)
         self.at.update(read_hot=first, read_sequence=_ANY if first else 0)
         self.lost = self.read_bytes = 0
-        struct.pack_into("=Q", self.tx, _CURSORS, 0)
+        _store(self.tx, _CURSORS, 0)
         self.tell()
 
     def log_bell(self):
-        return struct.unpack_from("=I", self.log, _LOG_BELL)[0]
+        return struct.unpack_from("@I", self.log, _LOG_BELL)[0]
 
     def receive(self, tell=True):
         """The next message, waiting for it by looking."""
@@ -210,10 +218,10 @@ class MappedMember:
 
     def tell(self):
         """Publishes how far it has read, and rings where the bus waits for that."""
-        struct.pack_into("=QQ", self.tx, _PRESENT_LOG, self.lost, self.read_bytes)
-        struct.pack_into("=QQ", self.tx, _CURSORS + 8, self.at["read_hot"], self.at["read_sequence"])
-        struct.pack_into("=Q", self.tx, _CURSORS, self.at["log_generation"])
-        if self._slot("=I", _SLEEP_ROOM) & 1:
+        _store(self.tx, _PRESENT_LOG, self.lost, self.read_bytes)
+        _store(self.tx, _CURSORS + 8, self.at["read_hot"], self.at["read_sequence"])
+        _store(self.tx, _CURSORS, self.at["log_generation"])
+        if self._slot("@I", _SLEEP_ROOM) & 1:
             self.ring_bell()
 
     def detach(self):

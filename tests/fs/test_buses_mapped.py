@@ -634,9 +634,9 @@ def _lay_down_forever(bus):
 
 
 LIES = {
-    "magic": lambda writer: struct.pack_into("=Q", writer.tx, 0, 0),
-    "tail ahead": lambda writer: struct.pack_into("=Q", writer.tx, 264, 1 << 40),
-    "tail back": lambda writer: struct.pack_into("=Q", writer.tx, 264, 0),
+    "magic": lambda writer: struct.pack_into("@Q", writer.tx, 0, 0),
+    "tail ahead": lambda writer: struct.pack_into("@Q", writer.tx, 264, 1 << 40),
+    "tail back": lambda writer: struct.pack_into("@Q", writer.tx, 264, 0),
     "floor ahead": lambda writer: (writer.at.update(write_bulk=1 << 40), writer.send(text(1))),
     "no length": lambda writer: writer.lay_down(text(1), length=0),
     "length": lambda writer: writer.lay_down(text(1), length=1 << 30),
