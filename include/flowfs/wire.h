@@ -310,9 +310,9 @@ struct flowfs_log {
   uint32_t bell;
   uint8_t reserved1[124];
 
-  uint64_t floor; /* atomic: what lies before it may be overwritten at any time */
-  uint64_t tail;  /* atomic: everything before it is there */
-  uint64_t last;  /* atomic: where the last record begins */
+  uint64_t floor;      /* atomic: what lies before it may be overwritten at any time */
+  uint64_t tail;       /* atomic: everything before it is there */
+  uint64_t last;       /* atomic: where the last record begins */
   uint64_t sent_bytes; /* atomic: of all messages before the tail; only as true as the writer */
   uint8_t reserved2[3808];
 };
