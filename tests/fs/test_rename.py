@@ -12,8 +12,8 @@ from sysc import RENAME_EXCHANGE, RENAME_NOREPLACE, raises_errno, rename2
 
 ALICE, BOB = 61001, 61002
 FILES = {"accept": 0o600, "dial": 0o600, "backlog": 0o644, "dial_timeout": 0o644,
-         "balance": 0o644, "mtu": 0o644, "depth": 0o644, "qos": 0o644, "stats": 0o444,
-         "security": 0o700}
+         "balance": 0o644, "mtu": 0o644, "depth": 0o644, "direct": 0o644, "qos": 0o644,
+         "stats": 0o444, "security": 0o700}
 
 
 def mode_of(path):
