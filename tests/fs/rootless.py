@@ -2,9 +2,11 @@
 """`flowfsd --user` of an ordinary user."""
 
 import os
+import pathlib
 import pwd
 import stat
 import subprocess
+import tempfile
 
 import pytest
 from harness import binary, is_mounted
@@ -50,15 +52,15 @@ class Rootless:
 
 
 @pytest.fixture
-def rootless(tmp_path):
-    for folder in (tmp_path, *tmp_path.parents):
-        if str(folder) != "/tmp" and folder != folder.parent:
-            os.chmod(folder, 0o755)  # pytest keeps its folders to root
+def rootless():
     if not os.access("/usr/bin/fusermount3", os.X_OK):
         pytest.skip("fusermount3 is not installed")
     mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
     os.chmod("/dev/fuse", 0o666)  # as udev makes it, where there is udev
-    made = Rootless(tmp_path)
-    yield made
-    made.clean()
+    # Not below pytest's own folder, which every other run of pytest keeps to root again.
+    with tempfile.TemporaryDirectory(prefix="flowfs-user-") as folder:
+        os.chmod(folder, 0o755)
+        made = Rootless(pathlib.Path(folder))
+        yield made
+        made.clean()
     os.chmod("/dev/fuse", mode)
