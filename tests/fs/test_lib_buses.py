@@ -123,6 +123,7 @@ def test_a_late_joiner_gets_the_history(bus, join):
     sender = join()
     for number in range(5):
         sender.send(b"%d" % number, timeout=5)
+    wait_for(lambda: bus.stats()["sent"] == 5, "the bus to have taken what a mapped member sent")
     late = join()
     sender.send(b"new", timeout=5)
     assert [late.recv(5) for _ in range(3)] == [b"3", b"4", b"new"]
