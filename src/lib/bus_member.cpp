@@ -28,7 +28,6 @@ void BusMember::Mapped::close_files() {
 
 Result<std::unique_ptr<End>> BusMember::join(const std::string& mount, const std::string& bus,
                                              unsigned flags) {
-  constexpr Wait kAtOnce{.blocks = false, .deadline = kNever};
   const std::string path = mount + "/buses/" + bus;
   // All files of the bus are opened below it, so that they are of one bus though it is renamed.
   Fd folder(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));

@@ -21,7 +21,7 @@ namespace flowfs::lib {
 
 inline Wait wait_of(std::int64_t timeout_us) {
   if (timeout_us == 0) {
-    return {.blocks = false, .deadline = kNever};
+    return kAtOnce;
   }
   return {.blocks = true,
           .deadline = timeout_us < 0 ? kNever : later(Clock::now(), Micros(timeout_us))};

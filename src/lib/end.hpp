@@ -53,7 +53,7 @@ class End {
   // For a set. Settles the mode where that needs no wait; whatever comes of it, the next call says.
   void settle() {
     // NOLINTNEXTLINE(bugprone-unused-return-value): as said
-    static_cast<void>(establish({.blocks = false, .deadline = kNever}));
+    static_cast<void>(establish(kAtOnce));
   }
   // The directions of an end that is mapped, for as long as the lock is held.
   template <typename F>

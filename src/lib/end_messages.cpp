@@ -89,8 +89,7 @@ Status End::release(std::uint64_t id) {
 }
 
 Result<std::uint64_t> End::skip() {
-  return receiving({.blocks = false, .deadline = kNever},
-                   [](Receiver& receiver) { return receiver.skip(); });
+  return receiving(kAtOnce, [](Receiver& receiver) { return receiver.skip(); });
 }
 
 // The two ends may be the same: the turn of receiving is over before that of sending begins.

@@ -62,9 +62,8 @@ Result<std::shared_ptr<PoolMember>> PoolMember::open(const std::string& mount,
   if (!geometry) {
     return std::unexpected(geometry.error());
   }
-  // The first FLUSH tells the daemon whose the membership is, as for tx.
-  if (const Fd copy(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0)); !copy) {
-    return fail_errno("dup");
+  if (const Status introduced = introduce(file); !introduced) {
+    return std::unexpected(introduced.error());
   }
   const MemoryName known = name == kShared ? MemoryName{FLOWFS_MEMORY_SHARED_POOL, 0}
                                            : MemoryName{FLOWFS_MEMORY_POOL, ::geteuid()};

@@ -130,8 +130,8 @@ Result<Mapping> map_memory(const Fd& opened, std::size_t bytes, Mapping::Access 
   return Mapping::map(*memory, bytes, access);
 }
 
-Status introduce(const Fd& tx) {
-  const Fd copy(::fcntl(tx.get(), F_DUPFD_CLOEXEC, 0));
+Status introduce(const Fd& mapped) {
+  const Fd copy(::fcntl(mapped.get(), F_DUPFD_CLOEXEC, 0));
   return copy ? Status{} : fail_errno("dup");
 }
 

@@ -29,6 +29,6 @@ Result<Mapping> map_memory(const Fd& opened, std::size_t bytes, Mapping::Access 
 
 // After the ioctl that maps it: the first FLUSH tells the daemon whose the mapping is, so that this
 // process's death is noticed even where a forked child keeps the file open. Errors: those of dup.
-Status introduce(const Fd& tx);
+Status introduce(const Fd& mapped);
 
 }  // namespace flowfs::lib

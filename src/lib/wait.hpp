@@ -20,6 +20,8 @@ struct Wait {
   }
 };
 
+inline constexpr Wait kAtOnce{};  // what cannot be done now is not waited for
+
 inline bool is_not_yet(const Status& status) { return !status && status.error().error == EAGAIN; }
 
 // One in each direction at a time. Without waiting where the call must not.

@@ -249,6 +249,19 @@ def test_frames_are_read_in_place_by_all(bus):
 
 # --- death ---------------------------------------------------------------------------------------
 
+def last_of_killed(bus, sender, reader):
+    """Kills it, and reads what it left behind the first message: the number of the last."""
+    sender.kill()
+    sender.reap()
+    bus.wait_members(2)
+    number = 0
+    while (message := reader.look()) is not None:
+        number += 1
+        assert message == text(number), "in order, and whole"
+    reader.tell()
+    return number
+
+
 def test_a_killed_sender_frees_its_port_and_what_it_sent_is_there(bus):
     """Trial 1: killed while it sends, with records that are half laid down."""
     reader, file = mapped(bus, os.O_RDONLY), bus.reader()
@@ -256,14 +269,7 @@ def test_a_killed_sender_frees_its_port_and_what_it_sent_is_there(bus):
         child = Child(_send_forever, bus)
         first = reader.receive()
         assert first == text(0)
-        child.kill()
-        child.reap()
-        bus.wait_members(2)
-        number = 0
-        while (message := reader.look()) is not None:
-            number += 1
-            assert message == text(number), "in order, and whole"
-        reader.tell()
+        number = last_of_killed(bus, child, reader)
         for expected in range(number + 1):
             assert os.read(file, 100) == text(expected)
     assert member(bus, reader).lag == 0
@@ -607,14 +613,7 @@ def test_a_killed_sender_leaves_whole_messages(bus):
         child = Child(_lay_down_forever, bus)
         reader.go_over(bus)
         assert reader.receive() == text(0)
-        child.kill()
-        child.reap()
-        bus.wait_members(2)
-        number = 0
-        while (message := reader.look()) is not None:
-            number += 1
-            assert message == text(number), "in order, and whole"
-        reader.tell()
+        number = last_of_killed(bus, child, reader)
         reader.go_over(bus)
         for expected in range(number + 1):
             assert os.read(file, 100) == text(expected)

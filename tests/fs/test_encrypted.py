@@ -251,6 +251,20 @@ def test_root_gets_no_key_of_others(daemon, can_map, open_name):
     close(serving)
 
 
+def assert_goes_on_as_a_file(one, other):
+    """Once the daemon has heard that `one` is no longer mapped."""
+    def written():
+        try:
+            return os.write(one, b"as a file")
+        except OSError as error:
+            assert error.errno == errno.EBUSY
+            return 0
+    wait_for(written, "the end to be a file again")
+    assert os.read(other, 100) == b"as a file"
+    os.write(other, b"back")
+    assert os.read(one, 100) == b"back"
+
+
 def test_an_end_that_is_no_longer_mapped_goes_on_as_a_file(daemon, can_map, sealed):
     client, server = sealed.pair()
     for _ in range(3):
@@ -258,17 +272,7 @@ def test_an_end_that_is_no_longer_mapped_goes_on_as_a_file(daemon, can_map, seal
         keys = read_key(daemon, client)
         assert len(keys) == KEY_BYTES
         end.close()
-
-        def written():
-            try:
-                return os.write(client, b"as a file")
-            except OSError as error:
-                assert error.errno == errno.EBUSY
-                return 0
-        wait_for(written, "the end to be a file again")
-        assert os.read(server, 100) == b"as a file"
-        os.write(server, b"back")
-        assert os.read(client, 100) == b"back"
+        assert_goes_on_as_a_file(client, server)
 
 
 def killed_program(daemon, fd):
@@ -292,17 +296,7 @@ def test_an_end_whose_program_is_killed_goes_on_as_a_file(daemon, can_map, seale
     client, server = sealed.pair()
     for fd, other in ((client, server), (server, client), (client, server)):
         killed_program(daemon, fd)
-
-        def written():
-            try:
-                return os.write(fd, b"as a file")  # pylint: disable=cell-var-from-loop
-            except OSError as error:
-                assert error.errno == errno.EBUSY
-                return 0
-        wait_for(written, "the end to be a file again")
-        assert os.read(other, 100) == b"as a file"
-        os.write(other, b"back")
-        assert os.read(fd, 100) == b"back"
+        assert_goes_on_as_a_file(fd, other)
 
 
 @in_python
