@@ -167,8 +167,9 @@ void Channel::shutdown_read(Side side) {
 
 void Channel::close(Side side) {
   const bool first = !std::exchange(ends_closed_[static_cast<std::size_t>(side)], true);
-  shutdown_write(side);
+  // In this order: a mapped peer that reads the end of what was sent finds its writes refused.
   shutdown_read(side);
+  shutdown_write(side);
   if (first && mapped_ != nullptr) {
     mapped_->closed(side);
   }

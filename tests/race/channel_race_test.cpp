@@ -128,6 +128,43 @@ void relay(unsigned window, std::size_t mtu) {
               received, echo.woken, end.sleeps());
 }
 
+// A peer that closes, seen from a mapped end in another thread: once nothing comes any more, nothing
+// is taken any more.
+void watch_close(bool mapped_peer) {
+  const Instant stop = later(Clock::now(), hammer_time() / 4);
+  unsigned rounds = 0;
+  for (; Clock::now() < stop && !testing::Test::HasFailure(); ++rounds) {
+    flow::test::World world;
+    Channel channel({.mtu_bytes = 496, .depth_bytes = 496});
+    ASSERT_TRUE(channel.make_segments(world.setup()).has_value());
+    const auto program = flow::test::Program::attach(channel, kServer, world.status_of(kServer));
+    ASSERT_TRUE(program.has_value());
+    if (mapped_peer) {
+      ASSERT_TRUE(flow::test::Program::attach(channel, kClient, world.status_of(kClient)));
+    }
+    const flowfs_status& slot = (*program)->slot();
+    std::atomic<bool> watching{false};
+    std::uint32_t flags = 0;
+    std::thread watcher([&] {
+      watching.store(true, std::memory_order_relaxed);
+      // acquire, pairs with StatusSlot::close_lane, as a reader that finds its end.
+      while (pool::shared(slot.closed_at).load(std::memory_order_acquire) == FLOWFS_LANE_OPEN) {
+      }
+      flags = pool::shared(slot.flags).load(std::memory_order_acquire);
+    });
+    while (!watching.load(std::memory_order_relaxed)) {
+    }
+    channel.close(kClient);
+    watcher.join();
+    EXPECT_NE(flags & FLOWFS_STATUS_PEER_DEAF, 0U) << "round " << rounds;
+  }
+  EXPECT_GT(rounds, 10U);
+}
+
+TEST(ChannelRace, a_file_end_that_closes_is_deaf_before_it_is_mute) { watch_close(false); }
+
+TEST(ChannelRace, a_mapped_end_that_closes_is_deaf_before_it_is_mute) { watch_close(true); }
+
 TEST(ChannelRace, echoes_one_message_at_a_time) { relay(1, 496); }
 
 TEST(ChannelRace, echoes_a_window_that_fills_the_rings) { relay(64, 496); }
