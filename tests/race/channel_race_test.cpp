@@ -128,8 +128,8 @@ void relay(unsigned window, std::size_t mtu) {
               received, echo.woken, end.sleeps());
 }
 
-// A peer that closes, seen from a mapped end in another thread: once nothing comes any more, nothing
-// is taken any more.
+// A peer that closes, seen from a mapped end in another thread: once nothing comes any more,
+// nothing is taken any more.
 void watch_close(bool mapped_peer) {
   const Instant stop = later(Clock::now(), hammer_time() / 4);
   unsigned rounds = 0;
