@@ -93,7 +93,7 @@ class BusReceiver final : public MappedReceiving {
         return done;
       }
       if (log == log_) {
-        sleep(log, bell, wait.deadline);
+        sleep(log, bell, wait.deadline());
       }
     }
   }

@@ -259,7 +259,7 @@ bool BusSender::sleep(std::size_t bytes, const Wait& wait) {
     return false;
   }
   // Whatever ends it: look again.
-  static_cast<void>(futex_wait(pool::futex_word(attachment_.status().bell), bell, wait.deadline));
+  static_cast<void>(futex_wait(pool::futex_word(attachment_.status().bell), bell, wait.deadline()));
   return true;
 }
 

@@ -23,8 +23,7 @@ inline Wait wait_of(std::int64_t timeout_us) {
   if (timeout_us == 0) {
     return kAtOnce;
   }
-  return {.blocks = true,
-          .deadline = timeout_us < 0 ? kNever : later(Clock::now(), Micros(timeout_us))};
+  return timeout_us < 0 ? Wait::for_ever() : Wait::at_most(Micros(timeout_us));
 }
 
 // Runs `body`, which returns a Result; its value (0 where it has none), or `failed` and errno.

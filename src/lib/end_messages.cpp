@@ -60,8 +60,7 @@ Status End::commit(std::uint64_t id, std::size_t bytes, const Wait& wait) {
 }
 
 Status End::cancel(std::uint64_t id) {
-  return sending({.blocks = true, .deadline = kNever},
-                 [&](Sender& sender) { return sender.cancel(id); });
+  return sending(Wait::for_ever(), [&](Sender& sender) { return sender.cancel(id); });
 }
 
 Result<std::size_t> End::receive(Pieces into, const Wait& wait) {
@@ -84,8 +83,7 @@ Result<View> End::borrow(const Wait& wait) {
 }
 
 Status End::release(std::uint64_t id) {
-  return receiving({.blocks = true, .deadline = kNever},
-                   [&](Receiver& receiver) { return receiver.release(id); });
+  return receiving(Wait::for_ever(), [&](Receiver& receiver) { return receiver.release(id); });
 }
 
 Result<std::uint64_t> End::skip() {

@@ -212,7 +212,7 @@ Result<std::size_t> EndpointSet::wait(std::span<Event> events, const Wait& wait)
     }
     Status slept;
     if (arm_all(bells)) {
-      slept = sleep(bells, wait.deadline);
+      slept = sleep(bells, wait.deadline());
     }
     disarm_all();
     if (!slept) {

@@ -23,14 +23,13 @@ constexpr std::size_t kLongestBuffer = 1024 * 1024 * 1024;
 Status poll_for(int fd, short events, const Wait& wait) {
   while (true) {
     timespec left{};
-    if (wait.deadline != kNever) {
-      const auto rest = std::max(wait.deadline - Clock::now(), Clock::duration::zero());
+    if (wait.deadline() != kNever) {
+      const auto rest = std::max(wait.deadline() - Clock::now(), Clock::duration::zero());
       const auto seconds = std::chrono::floor<std::chrono::seconds>(rest);
       left = {.tv_sec = seconds.count(), .tv_nsec = (rest - seconds).count()};
     }
     pollfd wanted{.fd = fd, .events = events, .revents = 0};
-    const bool bounded = !wait.blocks || wait.deadline != kNever;
-    const int got = ::ppoll(&wanted, 1, bounded ? &left : nullptr, nullptr);
+    const int got = ::ppoll(&wanted, 1, wait.has_end() ? &left : nullptr, nullptr);
     if (got > 0) {
       return {};
     }
@@ -126,7 +125,7 @@ Status FileSender::send(Pieces message, const Wait& wait) {
 Result<std::size_t> FileSender::send_many(Pieces messages, const Wait& wait) {
   std::size_t sent = 0;
   for (const iovec& message : messages) {
-    const Wait patience = sent == 0 ? wait : Wait{.blocks = false, .deadline = wait.deadline};
+    const Wait& patience = sent == 0 ? wait : kAtOnce;
     if (const Status done = send(std::span<const std::byte>(bytes_of(message)), patience); !done) {
       if (sent == 0) {
         return std::unexpected(done.error());
@@ -231,7 +230,7 @@ Result<std::size_t> FileReceiver::receive(Pieces into, const Wait& wait) {
 Result<std::size_t> FileReceiver::receive_many(std::span<iovec> into, const Wait& wait) {
   std::size_t count = 0;
   for (iovec& piece : into) {
-    const Wait patience = count == 0 ? wait : Wait{.blocks = false, .deadline = wait.deadline};
+    const Wait& patience = count == 0 ? wait : kAtOnce;
     const auto got = receive(bytes_of(piece), patience);
     if (!got && count == 0) {
       return got;

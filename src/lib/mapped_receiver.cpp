@@ -241,9 +241,7 @@ Result<std::size_t> MappedReceiver::receive_many(std::span<iovec> into, const Wa
   std::size_t count = 0;
   while (count < into.size()) {
     iovec& piece = into[count];
-    const Wait patience = count == 0 ? wait : Wait{.blocks = false, .deadline = wait.deadline};
-    const auto received =
-        count == 0 ? receive({&piece, 1}, patience) : try_receive(Pieces(&piece, 1));
+    const auto received = count == 0 ? receive({&piece, 1}, wait) : try_receive(Pieces(&piece, 1));
     if (!received) {
       if (count == 0) {
         return received;

@@ -124,7 +124,7 @@ class MappedReceiver final : public MappedReceiving {
       if (peer == peer_) {
         tally_.waited();
         // Whatever ends it: look again.
-        static_cast<void>(futex_wait(pool::futex_word(peer->header().bell), bell, wait.deadline));
+        static_cast<void>(futex_wait(pool::futex_word(peer->header().bell), bell, wait.deadline()));
       }
     }
   }

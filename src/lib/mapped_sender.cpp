@@ -231,7 +231,7 @@ bool MappedSender::sleep(const Need& need, const Wait& wait) {
   }
   tally_.waited();
   slept_on_.store(word, std::memory_order_release);
-  static_cast<void>(futex_wait(word, bell, wait.deadline));  // whatever ended it: look again
+  static_cast<void>(futex_wait(word, bell, wait.deadline()));  // whatever ended it: look again
   slept_on_.store(nullptr, std::memory_order_release);
   return true;
 }

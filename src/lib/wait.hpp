@@ -3,21 +3,41 @@
 #pragma once
 
 #include <mutex>
+#include <utility>
 
 #include "base/clock.hpp"
 #include "base/result.hpp"
 
 namespace flowfs::lib {
 
+// The clock is read when a call first asks how long it may wait, so not where its answer is there.
+//
+// Threads: that of its call; one that does not wait or waits for ever, any.
 struct Wait {
-  bool blocks = false;
-  Instant deadline = kNever;
+  static Wait for_ever() { return Wait(true, Micros::zero()); }
+  static Wait at_most(Micros timeout) { return Wait(true, timeout); }
+  constexpr Wait() = default;  // not at all
 
-  [[nodiscard]] bool is_over() const { return deadline != kNever && Clock::now() >= deadline; }
+  [[nodiscard]] bool has_end() const { return !blocks || deadline() != kNever; }
+  [[nodiscard]] Instant deadline() const {
+    if (timeout_ != Micros::zero()) {
+      deadline_ = later(Clock::now(), std::exchange(timeout_, Micros::zero()));
+    }
+    return deadline_;
+  }
+  [[nodiscard]] bool is_over() const { return deadline() != kNever && Clock::now() >= deadline(); }
   // What a call says that has found nothing to do until now.
   [[nodiscard]] Status timed_out() const {
     return blocks ? fail(ETIMEDOUT, "timeout") : fail(EAGAIN, "not yet");
   }
+
+  bool blocks = false;
+
+ private:
+  Wait(bool may_block, Micros timeout) : blocks(may_block), timeout_(timeout) {}
+
+  mutable Micros timeout_{};  // zero: it has become the deadline, or there is none
+  mutable Instant deadline_ = kNever;
 };
 
 inline constexpr Wait kAtOnce{};  // what cannot be done now is not waited for

@@ -31,7 +31,7 @@ constexpr std::size_t kMtu = 20'000;
 constexpr std::size_t kBatch = 5;
 constexpr std::uint64_t kLast = UINT64_MAX;
 
-Wait patience() { return {.blocks = true, .deadline = later(Clock::now(), LaneEnd::kPatience)}; }
+Wait patience() { return Wait::at_most(LaneEnd::kPatience); }
 
 std::uint64_t number_of(std::span<const std::byte> message) {
   std::uint64_t number = 0;
@@ -138,9 +138,7 @@ class AnyReceiver {
 
  private:
   // Whoever holds messages of the lane must not wait for more: there may be no room for them.
-  [[nodiscard]] Wait wait() const {
-    return borrowed_.empty() ? patience() : Wait{.blocks = false, .deadline = kNever};
-  }
+  [[nodiscard]] Wait wait() const { return borrowed_.empty() ? patience() : lib::kAtOnce; }
   template <typename T>
   bool is_held_up(const Result<T>& result) {
     return !result && result.error().error == EAGAIN && !borrowed_.empty();
@@ -407,8 +405,7 @@ TEST(LibRace, hears_every_doorbell) {
     for (std::size_t i = 0; i < 2; ++i) {
       std::uint64_t number = 0;
       const iovec piece{.iov_base = &number, .iov_len = sizeof number};
-      while (good && flows[i]->two().receiver.receive(Pieces(&piece, 1),
-                                                      {.blocks = false, .deadline = kNever})) {
+      while (good && flows[i]->two().receiver.receive(Pieces(&piece, 1), lib::kAtOnce)) {
         good = number == kLast || number == next[i];
         next[i] = number == kLast ? kLast : number + 1;
       }
@@ -419,7 +416,7 @@ TEST(LibRace, hears_every_doorbell) {
     }
     if (words.size() == 2 && (next[0] != kLast || next[1] != kLast)) {
       ++sleeps;
-      good = futex_wait_any(words, patience().deadline) != FutexAnyOutcome::timed_out;
+      good = futex_wait_any(words, patience().deadline()) != FutexAnyOutcome::timed_out;
     }
     flows[0]->two().receiver.disarm();
     flows[1]->two().receiver.disarm();

@@ -21,8 +21,8 @@ constexpr std::uint32_t kOrigin = 3;
 constexpr std::uint32_t kOther = 4;
 constexpr std::size_t kRing = 8192;
 constexpr std::size_t kMtu = 2000;
-constexpr Wait kNow{.blocks = false, .deadline = kNever};
-constexpr Wait kAlways{.blocks = true, .deadline = kNever};
+constexpr Wait kNow{};
+const Wait kAlways = Wait::for_ever();
 
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));

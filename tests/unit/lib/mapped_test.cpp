@@ -14,7 +14,7 @@ namespace {
 
 using test::MappedFlow;
 
-constexpr Wait kNow{.blocks = false, .deadline = kNever};
+constexpr Wait kNow{};
 constexpr std::size_t kMtu = 20'000;
 constexpr std::size_t kLong = 10'000;
 
@@ -219,10 +219,21 @@ TEST_F(Mapped, counts_what_it_copies_and_how_often_it_waits) {
   EXPECT_EQ(receive().value(), 100U);
   EXPECT_EQ(receive().value(), 300U);
   EXPECT_EQ(copies(1), 2U);
-  const Wait soon{.blocks = true, .deadline = later(Clock::now(), Micros(1'000))};
+  const Wait soon = Wait::at_most(Micros(1'000));
   while (flow.two().receiver.borrow(soon)) {
   }
   EXPECT_EQ(flow.segment(1).receiving.waits, 1U);
+}
+
+TEST(Wait, begins_when_it_is_first_asked_for) {
+  const Wait wait = Wait::at_most(Micros(1'000'000));
+  const Instant asked = Clock::now();
+  const Instant deadline = wait.deadline();
+  EXPECT_GE(deadline, asked + Micros(1'000'000));
+  EXPECT_EQ(wait.deadline(), deadline);
+  EXPECT_FALSE(wait.is_over());
+  EXPECT_FALSE(Wait::for_ever().has_end());
+  EXPECT_TRUE(kAtOnce.has_end());
 }
 
 TEST_F(Mapped, copies_only_what_may_not_stay_of_a_long_loan) {

@@ -11,7 +11,7 @@
 namespace flowfs::lib {
 namespace {
 
-constexpr Wait kNow{.blocks = false, .deadline = kNever};
+constexpr Wait kNow{};
 constexpr std::size_t kMtu = 20'000;
 constexpr std::uint64_t kRecords = 5;  // of an epoch
 
