@@ -21,7 +21,7 @@ import weakref
 from typing import NamedTuple
 
 FILE_MODE, SPIN_NEVER, SPIN_ALWAYS, NO_POOL = 1, 2, 4, 8
-RECEIVE_ONLY, SEND_ONLY = 16, 32  # of join()
+RECEIVE_ONLY, SEND_ONLY = 16, 32
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 STATES = ("none", "alloc-pending", "accept-pending", "allocated", "dealloc-pending", "deallocated")
 

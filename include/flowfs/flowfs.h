@@ -40,7 +40,7 @@ typedef struct flowfs_handle flowfs_handle;
 #define FLOWFS_SPIN_NEVER 2u  /* sleep at once where there is nothing to do */
 #define FLOWFS_SPIN_ALWAYS 4u /* do not sleep at all; the default is to spin while that pays */
 #define FLOWFS_NO_POOL 8u     /* do not join a pool: messages go through the flow's own memory */
-/* Of flowfs_join() alone. */
+/* One direction of the two; calls in the other fail with EBADF. */
 #define FLOWFS_RECEIVE_ONLY 16u
 #define FLOWFS_SEND_ONLY 32u
 
@@ -49,11 +49,12 @@ typedef struct flowfs_handle flowfs_handle;
 /* The client end of a new flow to names/NAME below `mount`, or the server end of the next flow that
  * comes there. `mount` NULL: $FLOWFS_MOUNT, else /run/flowfs. With timeout 0 the handle may be
  * returned before there is a peer; sending and receiving then give EAGAIN until there is one, or
- * the reason why there will be none.
+ * the reason why there will be none. Where the mode of `dial` or `accept` lets the caller read or
+ * write alone, and neither was asked for, the end receives only or sends only.
  *
- * Errors: EINVAL no such flag or name; ENOENT; EACCES; ECONNREFUSED; ETIMEDOUT, also when the
- * name's dial_timeout is the shorter one; EAGAIN the backlog is full; EDQUOT; ENFILE; EMFILE;
- * ENOMEM. */
+ * Errors: EINVAL no such flag or name, or both _ONLY; ENOENT; EACCES; ECONNREFUSED; ETIMEDOUT, also
+ * when the name's dial_timeout is the shorter one; EAGAIN the backlog is full; EDQUOT; ENFILE;
+ * EMFILE; ENOMEM. */
 FLOWFS_API flowfs_handle* flowfs_dial(const char* mount, const char* name, unsigned flags,
                                       int64_t timeout_us);
 FLOWFS_API flowfs_handle* flowfs_accept(const char* mount, const char* name, unsigned flags,
@@ -69,8 +70,8 @@ FLOWFS_API flowfs_handle* flowfs_accept(const char* mount, const char* name, uns
  *   receiving  never the end of the flow. What a lossy bus has dropped for this member is not told:
  *              port/ID/stats of the bus counts it
  *   both       ECONNABORTED the member was cut off by a lossless bus that it had blocked too long,
- * or for breaking the rules of the shared memory; EBADF joined for the other direction only none
- * flowfs_shutdown(), flowfs_get_peer(): EOPNOTSUPP. There are no pools
+ *              or for breaking the rules of the shared memory
+ *   none       flowfs_shutdown(), flowfs_get_peer(): EOPNOTSUPP. There are no pools
  *
  * flowfs_id() is the member's port.
  *

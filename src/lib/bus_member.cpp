@@ -5,17 +5,6 @@
 #include <sys/ioctl.h>
 
 namespace flowfs::lib {
-namespace {
-
-int access_of(unsigned flags) {
-  if ((flags & FLOWFS_RECEIVE_ONLY) != 0) {
-    return O_RDONLY;
-  }
-  return (flags & FLOWFS_SEND_ONLY) != 0 ? O_WRONLY : O_RDWR;
-}
-
-}  // namespace
-
 BusMember::Mapped::Mapped(std::unique_ptr<BusAttachment> made, const SpinBudget& spin)
     : attachment_(std::move(made)),
       sender_(std::make_unique<BusSender>(*attachment_, spin)),

@@ -57,13 +57,20 @@ Result<std::uint64_t> number_of(const std::string& text, const std::string& key)
   return fail(EPROTO, "key");
 }
 
+int End::access_of(unsigned flags) {
+  if ((flags & FLOWFS_RECEIVE_ONLY) != 0) {
+    return O_RDONLY;
+  }
+  return (flags & FLOWFS_SEND_ONLY) != 0 ? O_WRONLY : O_RDWR;
+}
+
 Result<End::MessageFile> End::open_message(int folder, const std::string& path, int access,
                                            const Wait& wait) {
   auto fd = open_pending(folder, path, access, wait);
   if (!fd) {
     return std::unexpected(fd.error());
   }
-  MessageFile opened{.fd = std::move(*fd)};
+  MessageFile opened{.fd = std::move(*fd), .access = access};
   const std::uint32_t packet = 1;  // a message that does not fit into the buffer is kept
   if (::ioctl(opened.fd.get(), FLOWFS_IOC_ID, &opened.id) != 0 ||
       ::ioctl(opened.fd.get(), FLOWFS_IOC_PACKET, &packet) != 0) {
@@ -77,6 +84,8 @@ End::End(MessageFile message, std::string mount, unsigned flags, FileSender::Mtu
       mount_(std::move(mount)),
       id_(message.id),
       flags_(flags),
+      may_receive_(message.access != O_WRONLY),
+      may_send_(message.access != O_RDONLY),
       file_sender_(message_.get(), std::move(mtu)),
       file_receiver_(message_.get()) {
   remember(*this);

@@ -85,10 +85,13 @@ class End {
   // A message file of the tree, in packet mode.
   struct MessageFile {
     Fd fd;
+    int access = 0;  // O_RDONLY, O_WRONLY or O_RDWR
     std::uint64_t id = 0;
   };
-  // `path` is below `folder`, or AT_FDCWD. `access`: O_RDONLY, O_WRONLY or O_RDWR. What such a file
-  // waits for is polled for later; only a backlog that is full is waited for here.
+  // The access that `flags` ask for.
+  static int access_of(unsigned flags);
+  // `path` is below `folder`, or AT_FDCWD. What such a file waits for is polled for later; only a
+  // backlog that is full is waited for here.
   static Result<MessageFile> open_message(int folder, const std::string& path, int access,
                                           const Wait& wait);
 
@@ -109,6 +112,7 @@ class End {
   [[nodiscard]] int message() const { return message_.get(); }
   [[nodiscard]] const std::string& mount() const { return mount_; }
   [[nodiscard]] unsigned flags() const { return flags_; }
+  [[nodiscard]] bool may_receive() const { return may_receive_; }
   [[nodiscard]] std::mutex& send_mutex() { return send_mutex_; }
 
  private:
@@ -123,6 +127,8 @@ class End {
   std::string mount_;
   std::uint64_t id_;
   unsigned flags_;
+  bool may_receive_;
+  bool may_send_;
   std::atomic<Mode> mode_ = Mode::pending;
   std::mutex mode_mutex_;
   std::mutex send_mutex_;

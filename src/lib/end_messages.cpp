@@ -9,6 +9,9 @@ namespace flowfs::lib {
 
 template <typename Call>
 std::invoke_result_t<Call, Sender&> End::sending(const Wait& wait, Call call) {
+  if (!may_send_) {
+    return fail(EBADF, "opened to receive only");
+  }
   if (const Status up = establish(wait); !up) {
     return std::unexpected(up.error());
   }
@@ -24,6 +27,9 @@ std::invoke_result_t<Call, Sender&> End::sending(const Wait& wait, Call call) {
 
 template <typename Call>
 std::invoke_result_t<Call, Receiver&> End::receiving(const Wait& wait, Call call) {
+  if (!may_receive_) {
+    return fail(EBADF, "opened to send only");
+  }
   if (const Status up = establish(wait); !up) {
     return std::unexpected(up.error());
   }

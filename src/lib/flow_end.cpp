@@ -22,11 +22,25 @@ std::string file_of(const std::string& mount, std::uint64_t flow, const char* na
 
 }  // namespace
 
+// For both directions; or for the one that the flags name, or that the mode of the file leaves to
+// this user: what a shell says with > or <.
+Result<End::MessageFile> FlowEnd::open_allowed(const std::string& path, unsigned flags,
+                                               const Wait& wait) {
+  const int wanted = access_of(flags);
+  auto opened = open_message(AT_FDCWD, path, wanted, wait);
+  for (const int access : {O_WRONLY, O_RDONLY}) {
+    if (wanted == O_RDWR && !opened && opened.error().error == EACCES) {
+      opened = open_message(AT_FDCWD, path, access, wait);
+    }
+  }
+  return opened;
+}
+
 Result<std::unique_ptr<End>> FlowEnd::open(Role role, const std::string& mount,
                                            const std::string& name, unsigned flags,
                                            const Wait& wait) {
   const char* file = role == Role::client ? "/dial" : "/accept";
-  auto message = open_message(AT_FDCWD, mount + "/names/" + name + file, O_RDWR, wait);
+  auto message = open_allowed(mount + "/names/" + name + file, flags, wait);
   if (!message) {
     return std::unexpected(message.error());
   }
@@ -48,13 +62,7 @@ Status FlowEnd::come_up(const Wait& wait) {
       return std::unexpected(now.error());
     }
     if (*now == FLOWFS_STATE_DEALLOCATED) {
-      // Why it will never be up; nothing can be lost by reading where nothing can have come.
-      std::byte byte{};
-      // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): O_NONBLOCK
-      if (::read(message(), &byte, 1) < 0) {
-        return fail_errno("dial");
-      }
-      return fail(ECONNRESET, "the flow has gone");
+      return why_it_failed();
     }
     if (*now != FLOWFS_STATE_ALLOC_PENDING && *now != FLOWFS_STATE_ACCEPT_PENDING) {
       settle_mode();
@@ -64,6 +72,14 @@ Status FlowEnd::come_up(const Wait& wait) {
       return ready;
     }
   }
+}
+
+// Asks with a byte: nothing can have come that it could take, and there is nobody to send it to.
+Status FlowEnd::why_it_failed() const {
+  std::byte byte{};
+  // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): O_NONBLOCK
+  const auto got = may_receive() ? ::read(message(), &byte, 1) : ::write(message(), &byte, 1);
+  return got < 0 ? fail_errno("dial") : fail(ECONNRESET, "the flow has gone");
 }
 
 // Mapping is the faster way, not the only one: whatever hinders it leaves the end in file mode.

@@ -56,7 +56,10 @@ class FlowEnd final : public End {
 
   FlowEnd(MessageFile message, std::string mount, unsigned flags, FileSender::Mtu mtu)
       : End(std::move(message), std::move(mount), flags, std::move(mtu)) {}
+  static Result<MessageFile> open_allowed(const std::string& path, unsigned flags,
+                                          const Wait& wait);
   Status come_up(const Wait& wait) override;
+  [[nodiscard]] Status why_it_failed() const;
   void settle_mode();
   [[nodiscard]] Status is_served() const;
   [[nodiscard]] Result<std::string> read(const char* name) const;

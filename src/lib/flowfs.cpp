@@ -23,10 +23,9 @@ using flowfs::lib::wait_of;
 
 namespace {
 
-constexpr unsigned kFlags =
-    FLOWFS_FILE_MODE | FLOWFS_SPIN_NEVER | FLOWFS_SPIN_ALWAYS | FLOWFS_NO_POOL;
 constexpr unsigned kBusFlags = FLOWFS_FILE_MODE | FLOWFS_SPIN_NEVER | FLOWFS_SPIN_ALWAYS |
                                FLOWFS_RECEIVE_ONLY | FLOWFS_SEND_ONLY;
+constexpr unsigned kFlowFlags = kBusFlags | FLOWFS_NO_POOL;
 constexpr unsigned kBothOnly = FLOWFS_RECEIVE_ONLY | FLOWFS_SEND_ONLY;
 constexpr const char* kDefaultMount = "/run/flowfs";
 
@@ -36,6 +35,10 @@ std::string mount_of(const char* mount) {
   }
   const char* named = std::getenv("FLOWFS_MOUNT");  // NOLINT(concurrency-mt-unsafe)
   return named != nullptr && *named != '\0' ? named : kDefaultMount;
+}
+
+bool are_known(unsigned flags, unsigned known) {
+  return (flags & ~known) == 0 && (flags & kBothOnly) != kBothOnly;
 }
 
 // A handle for what `open(mount, name)` makes: an end of names/NAME or buses/NAME.
@@ -59,7 +62,7 @@ flowfs_handle* open_handle(const char* mount, const char* name, bool flags_are_k
 
 flowfs_handle* open_flow(Role role, const char* mount, const char* name, unsigned flags,
                          std::int64_t timeout_us) {
-  return open_handle(mount, name, (flags & ~kFlags) == 0,
+  return open_handle(mount, name, are_known(flags, kFlowFlags),
                      [&](const std::string& tree, const std::string& given) {
                        return FlowEnd::open(role, tree, given, flags, wait_of(timeout_us));
                      });
@@ -78,10 +81,10 @@ flowfs_handle* flowfs_accept(const char* mount, const char* name, unsigned flags
 }
 
 flowfs_handle* flowfs_join(const char* mount, const char* bus, unsigned flags) {
-  const bool known = (flags & ~kBusFlags) == 0 && (flags & kBothOnly) != kBothOnly;
-  return open_handle(mount, bus, known, [&](const std::string& tree, const std::string& given) {
-    return BusMember::join(tree, given, flags);
-  });
+  return open_handle(mount, bus, are_known(flags, kBusFlags),
+                     [&](const std::string& tree, const std::string& given) {
+                       return BusMember::join(tree, given, flags);
+                     });
 }
 
 void flowfs_close(flowfs_handle* handle) {

@@ -28,7 +28,8 @@ def show_and_keep(write_line):
     """Hands each figure to `write_line` and appends them to the file."""
     for what, values in _recorded:
         write_line(f"measured: {what}: " + ", ".join(
-            f"{name} {value:.4g}" for name, value in values.items()))
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in values.items()))
     path = os.environ.get("FLOWFS_FIGURES")
     if path and _recorded:
         lines = "".join(json.dumps({"what": what, **values}) + "\n" for what, values in _recorded)

@@ -92,9 +92,6 @@ def test_who_may_not_join(bus, daemon):
     for name in ("", ".", "..", "a/b"):
         with raises_errno(errno.EINVAL):
             flowfs.join(name, daemon.mount)
-    for flags in (flowfs.RECEIVE_ONLY, flowfs.SEND_ONLY):
-        with raises_errno(errno.EINVAL):
-            flowfs.dial("name", daemon.mount, flags)
     with raises_errno(errno.ENOENT):
         flowfs.join("no-such-bus", daemon.mount)
     bus.set("ports", 1)

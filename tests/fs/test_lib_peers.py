@@ -7,7 +7,9 @@ import random
 import signal
 import subprocess
 import threading
+import time
 
+import figures
 import pytest
 from fixtures import long_run
 from harness import close, is_sanitized, read_text
@@ -51,8 +53,10 @@ def test_errors_of_opening(daemon, name):
     for opening in (flowfs.dial, flowfs.accept, flowfs.join):
         with pytest.raises(ValueError):
             opening(f"{name.name}\0x", daemon.mount)
-    with raises_errno(errno.EINVAL):
-        flowfs.dial(name.name, daemon.mount, flags=1024)
+    for flags in (1024, flowfs.RECEIVE_ONLY | flowfs.SEND_ONLY):
+        for opening in (flowfs.dial, flowfs.accept):
+            with raises_errno(errno.EINVAL):
+                opening(name.name, daemon.mount, flags)
     with raises_errno(errno.ENOENT):
         flowfs.dial("nobody", daemon.mount)
     with raises_errno(errno.EACCES):
@@ -90,6 +94,79 @@ def test_a_pending_dial_says_why_it_failed(daemon, name):
     with raises_errno(errno.ETIMEDOUT):
         flow.send(b"x", timeout=5)
     flow.close()
+
+
+# --- one direction ------------------------------------------------------------------------------
+
+def send_and_tell(opening, name, flags):
+    """What each direction of an end that may only send says."""
+    with opening(name.name, name.daemon.mount, flags, timeout=10) as flow:
+        for receive in (lambda: flow.recv(5), lambda: flow.borrow(5)):
+            with raises_errno(errno.EBADF):
+                receive()
+        flow.send(b"one way", timeout=5)
+        return flow.is_mapped
+
+
+def receive_and_tell(opening, name, flags):
+    with opening(name.name, name.daemon.mount, flags, timeout=10) as flow:
+        for send in (lambda: flow.send(b"no", timeout=5), lambda: flow.loan(10, timeout=5)):
+            with raises_errno(errno.EBADF):
+                send()
+        assert flow.recv(5) == b"one way"
+        return flow.is_mapped
+
+
+def speak_to(one_way, sends, opening, name):
+    """At the other end of it: a message in its direction, and what the other one says."""
+    with opening(name.name, name.daemon.mount, timeout=10) as flow:
+        if sends:
+            assert (flow.recv(5), flow.recv(5)) == (b"one way", b"")
+        else:
+            flow.send(b"one way", timeout=5)
+        mapped = one_way.result()
+        with raises_errno(errno.EPIPE):
+            flow.send(b"back", timeout=5)
+        assert flow.recv(5) == b""
+    return mapped
+
+
+def openings(file):
+    """How an end of that file is opened, and its peer."""
+    return (flowfs.dial, flowfs.accept) if file == "dial" else (flowfs.accept, flowfs.dial)
+
+
+@in_python
+@pytest.mark.parametrize("mode", [0, 1], ids=["mapped", "file"])
+@pytest.mark.parametrize("sends", [True, False], ids=["sends", "receives"])
+@pytest.mark.parametrize("file", ["dial", "accept"])
+def test_the_mode_of_the_file_leaves_one_direction(can_map, name, file, sends, mode):
+    theirs, ours = openings(file)
+    os.chmod(getattr(name, file), 0o602 if sends else 0o604)
+    tell = send_and_tell if sends else receive_and_tell
+    one_way = Child(tell, theirs, name, mode, uid=ALICE)
+    assert speak_to(one_way, sends, ours, name) == (mode == 0)
+    refused = flowfs.RECEIVE_ONLY if sends else flowfs.SEND_ONLY
+    with raises_errno(errno.EACCES):
+        Child(theirs, name.name, name.daemon.mount, refused, uid=ALICE).result()
+
+
+@in_python
+@pytest.mark.parametrize("file", ["dial", "accept"])
+@pytest.mark.parametrize("sends", [True, False], ids=["sends", "receives"])
+def test_an_end_is_opened_for_one_direction(can_map, name, file, sends):
+    theirs, ours = openings(file)
+    flag, tell = ((flowfs.SEND_ONLY, send_and_tell) if sends
+                  else (flowfs.RECEIVE_ONLY, receive_and_tell))
+    assert speak_to(Child(tell, theirs, name, flag), sends, ours, name)
+
+
+@in_python
+@pytest.mark.parametrize("flag", ["RECEIVE_ONLY", "SEND_ONLY"])
+def test_one_direction_says_why_it_failed(daemon, name, flag):
+    name.set("dial_timeout", 50_000)
+    with raises_errno(errno.ETIMEDOUT):
+        flowfs.dial(name.name, daemon.mount, getattr(flowfs, flag), timeout=5)
 
 
 # --- with programs that know only files ----------------------------------------------------------
@@ -290,53 +367,82 @@ def test_a_forked_child_lets_go(can_map, daemon, name, modes):
         os.close(writable)
 
 
-@in_python
-@pytest.mark.deadline(3600 if long_run() else 300)
-def test_killed_at_any_moment_nothing_is_left(can_map, daemon, open_name):
-    kills = 10000 if long_run() else 200
-    mount = daemon.mount
-    choose = random.Random(next(seeds))
+LENGTHS = (10, 3000, 100_000)
 
-    def victim(opening):
-        flow = opening(open_name.name, mount, timeout=10)
+
+class Victim:
+    """One direction of a flow for as long as it lives; from when on it is killed, it says itself."""
+
+    def __init__(self, role, opening, name, moment):
+        readable, writable = os.pipe()
+        self.child = Child(self._live, role, opening, name, writable, uid=ALICE, keep=[writable])
+        os.close(writable)
+        self._killer = threading.Thread(target=self._kill, args=(readable, moment))
+        self._killer.start()
+
+    @staticmethod
+    def _live(role, opening, name, ready):
+        os.write(ready, b"!")
+        flow = opening(name.name, name.daemon.mount, timeout=10)
+        choose = random.Random(os.getpid())
+        while role == "sender" or flow.recv():
+            if role == "sender":
+                flow.send(bytes(choose.choice(LENGTHS)))
+
+    def _kill(self, ready, moment):
+        os.read(ready, 1)
+        os.close(ready)
+        time.sleep(moment)
+        self.child.kill()
+
+    def end(self):
+        self._killer.join()
+        assert os.WIFSIGNALED(self.child.reap())
+
+
+def talk_to_the_end(flow, role):
+    """The other direction's messages until the victim of that role has gone; how many."""
+    messages = 0
+    if role == "sender":
+        while message := flow.recv(timeout=20):
+            assert len(message) in LENGTHS, "a part of a message"
+            messages += 1
+        return messages
+    with raises_errno(errno.EPIPE):
         while True:
-            flow.send(bytes(choose.choice([10, 3000, 100_000])))
-            flow.recv()
+            flow.send(bytes(LENGTHS[messages % 3]), timeout=20)
+            messages += 1
+    return messages
 
-    def round_trips(flow):
-        """Echoes until the other end has gone."""
-        echoed = 0
-        try:
-            while message := flow.recv(timeout=20):
-                flow.send(message, timeout=20)
-                echoed += 1
-        except OSError as error:
-            assert error.errno == errno.EPIPE
-        return echoed
 
+@in_python
+@pytest.mark.parametrize("role", ["sender", "receiver"])
+@pytest.mark.deadline(3600 if long_run() else 300)
+def test_killed_at_any_moment_nothing_is_left(can_map, daemon, open_name, role):
+    kills = 10_000 if long_run() else 100
+    choose = random.Random(next(seeds))
     baseline = memory = None
-    echoed = 0
+    counts = {"killed": 0, "clients": 0, "while opening": 0, "messages": 0}
     for number in range(kills):
         ours, theirs = choose.choice([(flowfs.accept, flowfs.dial), (flowfs.dial, flowfs.accept)])
-        child = Child(victim, theirs, uid=ALICE)
-        killer = threading.Timer(choose.uniform(0.0, 0.02), child.kill)
-        killer.start()
+        victim = Victim(role, theirs, open_name, choose.uniform(0.0, 0.01))
         try:
-            flow = ours(open_name.name, mount, timeout=0.5)
+            with ours(open_name.name, daemon.mount, timeout=0.1) as flow:
+                counts["messages"] += talk_to_the_end(flow, role)
         except TimeoutError:
-            flow = None  # killed before it came
-        if flow:
-            echoed += round_trips(flow)
-            flow.close()
-        killer.join()
-        child.reap()
+            counts["while opening"] += 1
+        victim.end()
+        counts["killed"] += 1
+        counts["clients"] += theirs is flowfs.dial
         if number == 10:
             wait_for(lambda: daemon.flow_states() == {}, "no flow left")
             baseline, memory = daemon.descriptors(), daemon.memory_kib()
-    assert echoed > kills
+    assert counts["messages"] > kills
     wait_for(lambda: daemon.flow_states() == {}, "no flow left")
     held = ("flows", "bytes", "descriptors", "held")
     wait_for(lambda: all(daemon.usage(ALICE)[what].split()[0] == "0" for what in held),
              "nothing charged any more")
     daemon.wait_descriptors(baseline)
-    assert daemon.memory_kib() <= memory + 2048
+    grown = daemon.memory_kib() - memory
+    figures.record(f"a {role} killed at random moments", **counts, **{"memory grown, KiB": grown})
+    assert grown <= 2048
