@@ -8,7 +8,7 @@ import time
 
 import pytest
 from harness import close
-from procs import Child, as_user
+from procs import Child, as_user, wait_for
 from sysc import outcome, raises_errno
 
 ALICE, BOB, CAROL = 61001, 61002, 61003
@@ -220,7 +220,8 @@ def test_an_expired_dial_leaves_the_queue(daemon, name):
 def test_a_longer_timeout_holds_for_later_dials(daemon, name):
     name.set("dial_timeout", 100_000)
     early = Child(outcome, os.open, name.dial, os.O_RDWR)
-    daemon.wait_states(alloc_pending=1)
+    # Once it waits, or has waited already.
+    wait_for(lambda: "alloc-pending" in daemon.flow_states().values() or early.finished(0), "a dial")
     name.set("dial_timeout", "max")
     late = Child(outcome, os.open, name.dial, os.O_RDWR)
     assert early.result() == "ETIMEDOUT"
@@ -231,7 +232,7 @@ def test_a_longer_timeout_holds_for_later_dials(daemon, name):
 
 
 def test_dials_expire_in_the_order_of_their_deadlines(daemon, name):
-    name.set("dial_timeout", 400_000)
+    name.set("dial_timeout", 1_500_000)  # far behind the other, though the machine be busy
     slow = Child(outcome, os.open, name.dial, os.O_RDWR)
     daemon.wait_states(alloc_pending=1)
     name.set("dial_timeout", 20_000)

@@ -371,14 +371,13 @@ LENGTHS = (10, 3000, 100_000)
 
 
 class Victim:
-    """One direction of a flow for as long as it lives; from when on it is killed, it says itself."""
+    """One direction of a flow for as long as it lives; from when on it may be killed, it says itself."""
 
-    def __init__(self, role, opening, name, moment):
+    def __init__(self, role, opening, name):
         readable, writable = os.pipe()
         self.child = Child(self._live, role, opening, name, writable, uid=ALICE, keep=[writable])
         os.close(writable)
-        self._killer = threading.Thread(target=self._kill, args=(readable, moment))
-        self._killer.start()
+        self._ready, self._killer = readable, None
 
     @staticmethod
     def _live(role, opening, name, ready):
@@ -389,29 +388,36 @@ class Victim:
             if role == "sender":
                 flow.send(bytes(choose.choice(LENGTHS)))
 
-    def _kill(self, ready, moment):
-        os.read(ready, 1)
-        os.close(ready)
-        time.sleep(moment)
-        self.child.kill()
+    def kill_after(self, moment):
+        """From another thread, so many seconds after it began to open its end."""
+        def kill():
+            os.read(self._ready, 1)
+            time.sleep(moment)
+            self.child.kill()
+        self._killer = threading.Thread(target=kill)
+        self._killer.start()
 
     def end(self):
-        self._killer.join()
+        if self._killer:
+            self._killer.join()
+        os.close(self._ready)
         assert os.WIFSIGNALED(self.child.reap())
 
 
-def talk_to_the_end(flow, role):
-    """The other direction's messages until the victim of that role has gone; how many."""
+def talk_to_the_end(flow, role, told):
+    """The other direction's messages until the victim of that role has gone; how many. `told` hears of each."""
     messages = 0
     if role == "sender":
         while message := flow.recv(timeout=20):
             assert len(message) in LENGTHS, "a part of a message"
             messages += 1
+            told(messages)
         return messages
     with raises_errno(errno.EPIPE):
         while True:
             flow.send(bytes(LENGTHS[messages % 3]), timeout=20)
             messages += 1
+            told(messages)
     return messages
 
 
@@ -419,16 +425,24 @@ def talk_to_the_end(flow, role):
 @pytest.mark.parametrize("role", ["sender", "receiver"])
 @pytest.mark.deadline(3600 if long_run() else 300)
 def test_killed_at_any_moment_nothing_is_left(can_map, daemon, open_name, role):
+    """Every second one while it is busy for certain, however slow the machine is; the others at any time."""
     kills = 10_000 if long_run() else 100
     choose = random.Random(next(seeds))
     baseline = memory = None
     counts = {"killed": 0, "clients": 0, "while opening": 0, "messages": 0}
     for number in range(kills):
         ours, theirs = choose.choice([(flowfs.accept, flowfs.dial), (flowfs.dial, flowfs.accept)])
-        victim = Victim(role, theirs, open_name, choose.uniform(0.0, 0.01))
+        victim = Victim(role, theirs, open_name)
+        busy, enough = number % 2, choose.randrange(5, 50)
+
+        def told(messages, victim=victim, enough=enough if busy else None):
+            if messages == enough:
+                victim.child.kill()
+        if not busy:
+            victim.kill_after(choose.uniform(0.0, 0.01))
         try:
-            with ours(open_name.name, daemon.mount, timeout=0.1) as flow:
-                counts["messages"] += talk_to_the_end(flow, role)
+            with ours(open_name.name, daemon.mount, timeout=20 if busy else 0.1) as flow:
+                counts["messages"] += talk_to_the_end(flow, role, told)
         except TimeoutError:
             counts["while opening"] += 1
         victim.end()
