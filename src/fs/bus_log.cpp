@@ -16,11 +16,8 @@ Result<std::unique_ptr<BusLog>> BusLog::make(std::uint64_t ring_bytes, std::uint
     return std::unexpected(log.error());
   }
   std::unique_ptr<BusLog> made(new BusLog(std::move(*log), serial, std::move(charge)));
-  if (!backings.handed_out()) {
-    if (const Status registered = made->register_at(backings); !registered) {
-      return std::unexpected(registered.error());
-    }
-    made->log_.close_fd();
+  if (const Status registered = made->register_at(backings, nullptr); !registered) {
+    return std::unexpected(registered.error());
   }
   return made;
 }

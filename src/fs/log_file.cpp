@@ -15,12 +15,21 @@ void LogFile::ring() {
   pool::LogWriter::ring(log_.header());
 }
 
-Status LogFile::register_at(Backings& backings) {
-  auto backing = backings.add(log_.fd().get());
-  if (!backing) {
-    return std::unexpected(backing.error());
+Status LogFile::register_at(Backings& backings, Backing* tx) {
+  if (backings.handed_out()) {
+    return {};
   }
-  backing_ = std::move(*backing);
+  for (Backing* const one : {&backing_, tx}) {
+    if (one == nullptr) {
+      continue;
+    }
+    auto backing = backings.add(log_.fd().get());
+    if (!backing) {
+      return std::unexpected(backing.error());
+    }
+    *one = std::move(*backing);
+  }
+  log_.close_fd();
   return {};
 }
 
@@ -31,16 +40,8 @@ Result<std::unique_ptr<DirectLog>> DirectLog::make(std::uint64_t ring_bytes, std
     return std::unexpected(log.error());
   }
   std::unique_ptr<DirectLog> made(new DirectLog(std::move(*log), serial, std::move(charge)));
-  if (!backings.handed_out()) {
-    auto tx = backings.add(made->log_.fd().get());
-    if (!tx) {
-      return std::unexpected(tx.error());
-    }
-    made->tx_backing_ = std::move(*tx);
-    if (const Status registered = made->register_at(backings); !registered) {
-      return std::unexpected(registered.error());
-    }
-    made->log_.close_fd();
+  if (const Status registered = made->register_at(backings, &made->tx_backing_); !registered) {
+    return std::unexpected(registered.error());
   }
   return made;
 }

@@ -36,8 +36,9 @@ class LogFile {
  protected:
   LogFile(pool::Log log, std::uint64_t serial, registry::Charge charge)
       : charge_(std::move(charge)), log_(std::move(log)), serial_(serial) {}
-  // Errors: those of Backings::add.
-  Status register_at(Backings& backings);
+  // Where files are mapped through the mount: as `log`, and as the `tx` that is given; the memory's
+  // descriptor is not needed any more then. Errors: those of Backings::add.
+  Status register_at(Backings& backings, Backing* tx);
 
   registry::Charge charge_;
   pool::Log log_;

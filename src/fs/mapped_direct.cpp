@@ -59,7 +59,6 @@ Status MappedBuses::begin_direct(LiveBus& live, MappedMember& writer) {
                       .bytes = unread.bytes},
                      end);
   }
-  live.mapped.emplace(writer.port(), &writer);
   live.direct->look();
   if (live.former) {
     live.former->ring();

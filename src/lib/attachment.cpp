@@ -55,7 +55,7 @@ void Attachment::join_pool(const std::string& mount) {
       seat = PoolSeat{.member = *member, .lane = *lane};
       return;
     }
-    PoolMember::forget(**member);  // perhaps of a daemon that has gone
+    PoolMember::living().forget(**member);  // perhaps of a daemon that has gone
   }
 }
 

@@ -26,17 +26,17 @@ Ends& ends() {
     ::pthread_atfork(
         [] {
           ends().mutex.lock();
-          PoolMember::before_fork();
-          StatusMap::before_fork();
+          PoolMember::living().before_fork();
+          StatusMap::living().before_fork();
         },
         [] {
-          StatusMap::after_fork(false);
-          PoolMember::after_fork(false);
+          StatusMap::living().after_fork(false);
+          PoolMember::living().after_fork(false);
           ends().mutex.unlock();
         },
         [] {
-          StatusMap::after_fork(true);
-          PoolMember::after_fork(true);
+          StatusMap::living().after_fork(true);
+          PoolMember::living().after_fork(true);
           for (End* end : ends().set) {
             end->abandon();
           }

@@ -5,7 +5,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <map>
 #include <utility>
 
 #include "lib/tree_memory.hpp"
@@ -17,17 +16,6 @@ using pool::PoolGeometry;
 
 constexpr const char* kShared = "shared";
 constexpr Micros kBetweenComplaints{100'000};
-
-// The members of this process by pool file. Never destroyed, as the ends (fork.cpp).
-struct Members {
-  std::mutex mutex;
-  std::map<std::string, std::weak_ptr<PoolMember>> by_path;
-};
-
-Members& members() {
-  static auto* const all = new Members;
-  return *all;
-}
 
 }  // namespace
 
@@ -78,9 +66,12 @@ Result<std::shared_ptr<PoolMember>> PoolMember::open(const std::string& mount,
       new PoolMember(std::move(file), std::move(*memory), *geometry, answer));
 }
 
+Living<std::string, PoolMember>& PoolMember::living() {
+  static auto* const all = new Living<std::string, PoolMember>;
+  return *all;
+}
+
 Result<std::shared_ptr<PoolMember>> PoolMember::of(const std::string& mount) {
-  Members& all = members();
-  const std::lock_guard lock(all.mutex);
   Result<std::shared_ptr<PoolMember>> member = fail(ENOENT, "no pool");
   // Which one is decided by the mode bits of the files, for this process as it is now.
   for (const std::string& name : {std::string(kShared), std::to_string(::geteuid())}) {
@@ -89,40 +80,12 @@ Result<std::shared_ptr<PoolMember>> PoolMember::of(const std::string& mount) {
     if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) != 0) {
       continue;
     }
-    std::weak_ptr<PoolMember>& known = all.by_path[path];
-    if (auto living = known.lock()) {
-      return living;
-    }
-    member = open(mount, name);
+    member = living().of(path, [&] { return open(mount, name); });
     if (member) {
-      known = *member;
       break;
     }
   }
   return member;
-}
-
-void PoolMember::forget(const PoolMember& member) {
-  Members& all = members();
-  const std::lock_guard lock(all.mutex);
-  std::erase_if(all.by_path,
-                [&](const auto& entry) { return entry.second.lock().get() == &member; });
-}
-
-void PoolMember::before_fork() { members().mutex.lock(); }
-
-void PoolMember::after_fork(bool is_child) {
-  if (is_child) {
-    // The mappings are not in this process (MADV_DONTFORK). Whoever still points to a member never
-    // uses it again, nor destroys it (End::abandon).
-    for (const auto& [path, known] : members().by_path) {
-      if (const auto member = known.lock()) {
-        member->file_.reset();
-      }
-    }
-    members().by_path.clear();
-  }
-  members().mutex.unlock();
 }
 
 Result<pool::LaneNumber> PoolMember::join(std::uint64_t flow) const {

@@ -16,6 +16,7 @@
 #include "base/clock.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "lib/living.hpp"
 #include "pool/block_cache.hpp"
 #include "pool/slab.hpp"
 
@@ -26,11 +27,9 @@ class PoolMember {
   // Of the pool below `mount` that this process may open: pools/shared, else its uid's own. Shared
   // by all who ask while one of them lives. Errors: those of open, ioctl and mmap; EPROTO.
   static Result<std::shared_ptr<PoolMember>> of(const std::string& mount);
-  // The next of() opens another: this one's daemon has gone.
-  static void forget(const PoolMember& member);
-  // Around fork(): nobody is in of() then, and in the child every member is the parent's.
-  static void before_fork();
-  static void after_fork(bool is_child);
+  // By pool file. Never destroyed, as the ends (fork.cpp).
+  static Living<std::string, PoolMember>& living();
+  void close_file() { file_.reset(); }
 
   // From memory that is mapped already, with a number already given.
   PoolMember(const pool::PoolGeometry& geometry, std::span<std::byte> memory, pool::Holder self,

@@ -7,6 +7,7 @@
 // number of its filesystem, by which a later daemon on the same mount is told from this one.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -15,6 +16,7 @@
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "flowfs/wire.h"
+#include "lib/living.hpp"
 
 namespace flowfs::lib {
 
@@ -28,9 +30,16 @@ class StatusMap {
                                                            const Fd& beside, std::uint32_t uid,
                                                            std::uint32_t number);
 
-  // Around a fork; of a child it lets go without touching what is the parent's.
-  static void before_fork();
-  static void after_fork(bool is_child);
+  // By the filesystem and the uid.
+  struct Key {
+    std::uint32_t major;
+    std::uint32_t minor;
+    std::uint32_t uid;
+    auto operator<=>(const Key&) const = default;
+  };
+  // Never destroyed, as the ends (fork.cpp).
+  static Living<Key, StatusMap>& living();
+  void close_file() { file_.reset(); }
 
  private:
   static Result<std::shared_ptr<StatusMap>> open(const std::string& mount, std::uint32_t uid);
