@@ -45,7 +45,8 @@ void DirectBus::look() {
   }
 }
 
-// Up to the tail as it is now: however fast it moves, this ends. False: it lies.
+// Up to the tail as it is now, and over no more than the ring holds: however fast the tail moves,
+// and whatever is laid down meanwhile, this ends. False: it lies.
 bool DirectBus::read_on() {
   // seq_cst, pairs with LogWriter::publish.
   const std::uint64_t tail = pool::shared(header().tail).load(std::memory_order_seq_cst);
@@ -61,7 +62,8 @@ bool DirectBus::read_on() {
     if (found != LogReader::Outcome::record) {
       return found == LogReader::Outcome::empty;
     }
-    if (record.payload.size() > writer_.mtu_bytes() || record.origin != writer_.origin()) {
+    if (tail - reader_.position() > log_.ring_bytes() ||
+        record.payload.size() > writer_.mtu_bytes() || record.origin != writer_.origin()) {
       return false;
     }
     if (!copies_ || copy(record)) {

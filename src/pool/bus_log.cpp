@@ -243,6 +243,10 @@ bool LogReader::take() {
   if (!intact()) {
     return fall_back();
   }
+  if (tail_ - position_ > ring_) {  // and the floor is not past it
+    corrupt_ = true;
+    return true;
+  }
   flowfs_log_record header{};
   std::memcpy(&header, &first, sizeof first);
   const std::uint64_t rest = ring_ - offset;

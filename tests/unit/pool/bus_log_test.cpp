@@ -219,6 +219,7 @@ TEST_F(BusLog, is_corrupt_where_no_honest_writer_wrote_it) {
       [](flowfs_log& /*log*/, flowfs_log_record& record) {
         record.length = FLOWFS_LOG_PADDING | 4096;
       },  // the whole ring
+      [](flowfs_log& log, flowfs_log_record& /*record*/) { log.tail = kRing + 16; },
       [](flowfs_log& log, flowfs_log_record& /*record*/) { log.floor = 8; },
       [](flowfs_log& log, flowfs_log_record& /*record*/) {
         log.floor = 1 << 20;
