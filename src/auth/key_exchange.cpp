@@ -11,6 +11,7 @@
 
 #include "auth/evp.hpp"
 #include "auth/hkdf.hpp"
+#include "auth/x509.hpp"
 
 namespace flowfs::auth {
 namespace {
@@ -139,6 +140,8 @@ Result<Encapsulated> encapsulate(View public_key) {
 }
 
 Result<Secret> decapsulate(EVP_PKEY* key, View material) {
+  ERR_clear_error();  // what is there afterwards is of this decapsulation
+  const ErrorMark mark;
   const PkeyCtxPtr context(EVP_PKEY_CTX_new_from_pkey(nullptr, key, nullptr));
   std::size_t size = 0;
   if (context == nullptr || EVP_PKEY_decapsulate_init(context.get(), nullptr) != 1 ||
@@ -149,6 +152,11 @@ Result<Secret> decapsulate(EVP_PKEY* key, View material) {
   if (EVP_PKEY_decapsulate(context.get(), raw_out(secret.writable()), &size, raw(material),
                            material.size()) != 1) {
     return fail(EKEYREJECTED, "KEM material");
+  }
+  // Without the memory that it wants OpenSSL answers as if the material were wrong: with a secret
+  // that the other side does not have.
+  if (ERR_peek_error() != 0) {
+    return fail(ENOMEM, "KEM material");
   }
   return secret;
 }
