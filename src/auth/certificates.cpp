@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <new>
+#include <utility>
 
+#include "auth/hkdf.hpp"
 #include "auth/x509.hpp"
 
 namespace flowfs::auth {
@@ -150,6 +153,32 @@ bool push_all(STACK_OF(X509) * to, std::span<const Certificate> certificates) {
   });
 }
 
+void narrow(Period& period, const ASN1_TIME* from, const ASN1_TIME* until) {
+  period.from = std::max(period.from, in_seconds(from));
+  if (until != nullptr) {  // a list may go without
+    period.until = std::min(period.until, in_seconds(until));
+  }
+}
+
+// When every certificate of the chain that was found is valid, and every list in force: then the
+// same chain is found good.
+Period lasting(X509_STORE_CTX* context, const X509_STORE* store) {
+  Period period{.from = 0, .until = std::numeric_limits<std::time_t>::max()};
+  const STACK_OF(X509)* const chain = X509_STORE_CTX_get0_chain(context);
+  for (int i = 0; i < sk_X509_num(chain); ++i) {
+    const X509* const certificate = sk_X509_value(chain, i);
+    narrow(period, X509_get0_notBefore(certificate), X509_get0_notAfter(certificate));
+  }
+  const STACK_OF(X509_OBJECT)* const objects = X509_STORE_get0_objects(store);
+  for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
+    const X509_CRL* const list = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i));
+    if (list != nullptr) {
+      narrow(period, X509_CRL_get0_lastUpdate(list), X509_CRL_get0_nextUpdate(list));
+    }
+  }
+  return period;
+}
+
 Verdict run(X509_STORE_CTX* context, bool with_revocations, Purpose purpose, std::time_t at) {
   X509_VERIFY_PARAM* const rules = X509_STORE_CTX_get0_param(context);
   X509_VERIFY_PARAM_set_purpose(
@@ -178,6 +207,22 @@ const VerdictInfo& info(Verdict verdict) {
   return *found;
 }
 
+class Trust::Marking {
+ public:
+  Marking(Trust& trust, std::string_view what, View added)
+      : trust_(trust), next_(next(std::exchange(trust.mark_, {}), what, added)) {}
+  void done() { trust_.mark_ = std::move(next_); }
+
+ private:
+  static Bytes next(const Bytes& mark, std::string_view what, View added) {
+    auto made = hash(Digest::sha256, {mark, std::as_bytes(std::span(what)), added});
+    return mark.empty() || !made ? Bytes{} : std::move(*made);
+  }
+
+  Trust& trust_;
+  Bytes next_;
+};
+
 void Trust::Free::operator()(x509_store_st* store) const { X509_STORE_free(store); }
 
 Trust::Trust() : store_(X509_STORE_new()) {
@@ -191,6 +236,7 @@ Status Trust::add_authorities(std::string_view pem) {
   if (!added) {
     return std::unexpected(added.error());
   }
+  Marking marking(*this, "authorities", std::as_bytes(std::span(pem)));
   const ErrorMark mark;
   for (const Certificate& authority : *added) {
     if (X509_STORE_add_cert(store_.get(), authority.get()) != 1) {
@@ -198,6 +244,7 @@ Status Trust::add_authorities(std::string_view pem) {
     }
   }
   authorities_ += added->size();
+  marking.done();
   return {};
 }
 
@@ -206,7 +253,9 @@ Status Trust::add_intermediates(std::string_view pem) {
   if (!added) {
     return std::unexpected(added.error());
   }
+  Marking marking(*this, "intermediates", std::as_bytes(std::span(pem)));
   std::ranges::move(*added, std::back_inserter(intermediates_));
+  marking.done();
   return {};
 }
 
@@ -229,16 +278,19 @@ Status Trust::add_revocations(std::string_view pem) {
   if (added.empty()) {
     return fail(ENOKEY, "there is no list of revoked certificates in it");
   }
+  Marking marking(*this, "revocations", std::as_bytes(std::span(pem)));
   for (const CrlPtr& list : added) {
     if (X509_STORE_add_crl(store_.get(), list.get()) != 1) {
       return fail(ENOMEM, "list of revoked certificates");
     }
   }
   revocations_ += added.size();
+  marking.done();
   return {};
 }
 
 Status Trust::add(const Trust& other, Share share) {
+  Marking marking(*this, share == Share::all ? "all" : "no authorities", other.mark_);
   const ErrorMark mark;
   const STACK_OF(X509_OBJECT)* const objects = X509_STORE_get0_objects(other.store_.get());
   for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
@@ -259,11 +311,14 @@ Status Trust::add(const Trust& other, Share share) {
   for (const Certificate& intermediate : other.intermediates_) {
     intermediates_.push_back(intermediate.share());
   }
+  if (!other.mark_.empty()) {
+    marking.done();
+  }
   return {};
 }
 
 Verdict verify_chain(std::span<const Certificate> chain, const Trust& trust, std::string_view name,
-                     Purpose purpose, std::time_t at) {
+                     Purpose purpose, std::time_t at, Period* lasts) {
   if (chain.empty()) {
     return Verdict::no_certificate;
   }
@@ -285,6 +340,9 @@ Verdict verify_chain(std::span<const Certificate> chain, const Trust& trust, std
   }
   if (!leaf.has_accepted_key()) {
     return Verdict::weak_key;
+  }
+  if (lasts != nullptr) {
+    *lasts = lasting(context.get(), trust.store_.get());
   }
   return serves(leaf, purpose) ? check_name(leaf, name) : Verdict::wrong_purpose;
 }

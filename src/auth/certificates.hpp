@@ -58,6 +58,14 @@ const VerdictInfo& info(Verdict verdict);
 
 enum class Purpose : std::uint8_t { server, client };
 
+// A time within which nothing changes; never, unless it is said.
+struct Period {
+  std::time_t from = 0;
+  std::time_t until = 0;  // the first moment behind it
+
+  [[nodiscard]] bool has(std::time_t at) const { return from <= at && at < until; }
+};
+
 // Who is believed.
 class Trust {
  public:
@@ -79,10 +87,14 @@ class Trust {
   Status add(const Trust& other, Share share);
 
   [[nodiscard]] std::size_t authorities() const { return authorities_; }
+  // A hash of all that was added: two with the same mark believe the same. Empty where there is
+  // none, as memory ran out.
+  [[nodiscard]] View mark() const { return mark_; }
 
  private:
   friend Verdict verify_chain(std::span<const Certificate> chain, const Trust& trust,
-                              std::string_view name, Purpose purpose, std::time_t at);
+                              std::string_view name, Purpose purpose, std::time_t at,
+                              Period* lasts);
   struct Free {
     void operator()(x509_store_st* store) const;
   };
@@ -91,11 +103,15 @@ class Trust {
   std::vector<Certificate> intermediates_;
   std::size_t authorities_ = 0;
   std::size_t revocations_ = 0;
+  // Takes the mark away while something is added, and gives the next one once it has been.
+  class Marking;
+  Bytes mark_ = Bytes(32);
 };
 
 // The leaf comes first, what leads to its authority behind it, in any order. `name` is that of the
-// flow: the leaf must be called it, as DNS or as URI `flowfs:NAME`.
+// flow: the leaf must be called it, as DNS or as URI `flowfs:NAME`. Where the verdict is ok,
+// `lasts` gets when it would be so as well.
 Verdict verify_chain(std::span<const Certificate> chain, const Trust& trust, std::string_view name,
-                     Purpose purpose, std::time_t at);
+                     Purpose purpose, std::time_t at, Period* lasts = nullptr);
 
 }  // namespace flowfs::auth

@@ -87,6 +87,11 @@ std::string_view content_of(BIO* bio) {
   return {text, static_cast<std::size_t>(std::max<long>(bytes, 0))};
 }
 
+std::time_t in_seconds(const ASN1_TIME* time) {
+  std::tm parts{};
+  return ASN1_TIME_to_tm(time, &parts) == 1 ? ::timegm(&parts) : 0;
+}
+
 int refuse_password(char* /*buffer*/, int /*size*/, int /*writing*/, void* asked) {
   *static_cast<bool*>(asked) = true;
   return -1;
@@ -132,8 +137,7 @@ std::string Certificate::subject() const {
 }
 
 std::time_t Certificate::valid_until() const {
-  std::tm time{};
-  return ASN1_TIME_to_tm(X509_get0_notAfter(certificate_.get()), &time) == 1 ? ::timegm(&time) : 0;
+  return in_seconds(X509_get0_notAfter(certificate_.get()));
 }
 
 std::vector<std::string> Certificate::alternative_names() const {

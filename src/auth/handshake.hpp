@@ -26,6 +26,7 @@
 #include "auth/header.hpp"
 #include "auth/kem_key.hpp"
 #include "auth/key_exchange.hpp"
+#include "auth/known_chains.hpp"
 #include "auth/policy.hpp"
 #include "auth/rate_limit.hpp"
 #include "auth/refusal.hpp"
@@ -42,6 +43,7 @@ struct Party {
   const Trust* trust = nullptr;            // null: it cannot check anybody
   const KemKey* server_key = nullptr;      // the server's own; at the client what it knows of it
   Bytes data = {};                         // of the application, for the other side
+  KnownChains* known = nullptr;            // null: every chain is checked anew
 };
 
 struct Time {

@@ -4,7 +4,6 @@
 #include <optional>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "auth/hkdf.hpp"
 
@@ -24,19 +23,13 @@ std::expected<Certificate, Refused> check_chain(const Header& header, const Part
   if (party.trust == nullptr || party.trust->authorities() == 0) {
     return std::unexpected(Refusal::no_trust);
   }
-  std::vector<Certificate> chain;
-  for (const Bytes& der : header.certificates) {
-    auto certificate = Certificate::from_der(der);
-    if (!certificate) {
-      return std::unexpected(Refused(Verdict::malformed));
-    }
-    chain.push_back(std::move(*certificate));
+  KnownChains nothing;
+  KnownChains& known = party.known != nullptr ? *party.known : nothing;
+  auto leaf = known.check(header.certificates, *party.trust, party.name, purpose, at);
+  if (!leaf) {
+    return std::unexpected(Refused(leaf.error()));
   }
-  const Verdict verdict = verify_chain(chain, *party.trust, party.name, purpose, at);
-  if (verdict != Verdict::ok) {
-    return std::unexpected(Refused(verdict));
-  }
-  return std::move(chain.front());
+  return std::move(*leaf);
 }
 
 // Never empty, as nobody's is: a certificate may have no subject, or one that cannot be shown.

@@ -8,6 +8,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <ctime>
 #include <memory>
 #include <string_view>
 
@@ -30,6 +31,9 @@ std::string_view content_of(BIO* bio);
 // Stands in for the prompt that OpenSSL would show, and remembers in the bool that `asked` points
 // to that it wanted to.
 int refuse_password(char* buffer, int size, int writing, void* asked);
+
+// Seconds since the epoch; 0 where it is no time.
+std::time_t in_seconds(const ASN1_TIME* time);
 
 // What OpenSSL queues up as errors in a scope is an answer there and nobody's error afterwards.
 class ErrorMark {

@@ -69,6 +69,7 @@ struct Handshakes::State {
 
   auth::SecurityFolder folder;
   HeaderClock clock;
+  auth::KnownChains known;
   auth::RateLimit dials{kRate};
   auth::Responder responder{{.rate = 2 * kRate}, clock.now()};  // `dials` has the say
 };
@@ -96,12 +97,14 @@ Admission Handshakes::State::admit(const std::string& name, const GivenSecurity&
                      .policy = security->server.policy,
                      .credential = security->server.credential.get(),
                      .trust = security->server.trust.get(),
-                     .server_key = security->server.server_key.get()};
+                     .server_key = security->server.server_key.get(),
+                     .known = &known};
   auth::Party client{.name = name,
                      .policy = security->client.policy,
                      .credential = security->client.credential.get(),
                      .trust = security->client.trust.get(),
-                     .server_key = security->client.server_key.get()};
+                     .server_key = security->client.server_key.get(),
+                     .known = &known};
   return shake_hands(std::move(client), server, uid);
 }
 

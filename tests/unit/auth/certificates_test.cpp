@@ -6,10 +6,13 @@
 
 #include <algorithm>
 #include <ctime>
+#include <expected>
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
+#include "auth/known_chains.hpp"
 #include "openssl_command.hpp"
 
 namespace flowfs::auth {
@@ -245,6 +248,98 @@ TEST_F(CertificatesTest, joins_with_what_another_one_believes) {
   ASSERT_TRUE(trust_.add(other, Trust::Share::all));
   EXPECT_EQ(trust_.authorities(), 2U);
   EXPECT_EQ(verify("foreign.pem"), Verdict::ok);
+}
+
+// ---- chains that are known
+
+class KnownChainsTest : public CertificatesTest {
+ protected:
+  static std::vector<Bytes> chain_of(const std::string& file) {
+    const auto parsed = parse_certificates(read(file));
+    EXPECT_TRUE(parsed) << file;
+    std::vector<Bytes> chain;
+    for (const Certificate& certificate : *parsed) {
+      chain.push_back(certificate.der());
+    }
+    return chain;
+  }
+  std::expected<Certificate, Verdict> check(const std::string& file, std::time_t after = 60,
+                                            Purpose purpose = Purpose::server) {
+    return known_.check(chain_of(file), trust_, "log", purpose, now_ + after);
+  }
+  Verdict verdict(const std::string& file, std::time_t after = 60,
+                  Purpose purpose = Purpose::server) {
+    const auto leaf = check(file, after, purpose);
+    return leaf ? Verdict::ok : leaf.error();
+  }
+
+  KnownChains known_{2};
+};
+
+TEST_F(KnownChainsTest, are_not_read_again) {
+  const auto first = check("server.pem");
+  const auto again = check("server.pem", kDay);
+  ASSERT_TRUE(first && again);
+  EXPECT_EQ(first->get(), again->get());
+  EXPECT_EQ(known_.size(), 1U);
+}
+
+TEST_F(KnownChainsTest, are_good_for_as_long_as_each_certificate_is_valid) {
+  ASSERT_EQ(verdict("server.pem"), Verdict::ok);
+  EXPECT_EQ(verdict("server.pem", 9 * kDay), Verdict::ok);
+  EXPECT_EQ(verdict("server.pem", 11 * kDay), Verdict::expired);
+  EXPECT_EQ(verdict("server.pem", -kDay), Verdict::not_yet_valid);
+  ASSERT_EQ(verdict("lasting.pem"), Verdict::ok);
+  EXPECT_EQ(verdict("lasting.pem", 59 * kDay), Verdict::ok);
+}
+
+TEST_F(KnownChainsTest, are_good_for_as_long_as_the_lists_are_in_force) {
+  ASSERT_TRUE(trust_.add_revocations(read("ca.crl")));
+  ASSERT_EQ(verdict("lasting.pem"), Verdict::ok);
+  EXPECT_EQ(verdict("lasting.pem", 25 * kDay), Verdict::stale_revocations);
+}
+
+TEST_F(KnownChainsTest, are_refused_once_they_are_revoked) {
+  ASSERT_EQ(verdict("stolen.pem"), Verdict::ok);
+  ASSERT_TRUE(trust_.add_revocations(read("ca.crl")));
+  EXPECT_EQ(verdict("stolen.pem"), Verdict::revoked);
+}
+
+TEST_F(KnownChainsTest, are_known_for_their_name_purpose_and_authorities_alone) {
+  ASSERT_EQ(verdict("server.pem"), Verdict::ok);
+  EXPECT_EQ(verdict("server.pem", 60, Purpose::client), Verdict::wrong_purpose);
+  const auto chain = chain_of("server.pem");
+  EXPECT_EQ(known_.check(chain, trust_, "mail", Purpose::server, now_ + 60).error(),
+            Verdict::wrong_name);
+  Trust other;
+  ASSERT_TRUE(other.add_authorities(read("stranger.pem")));
+  EXPECT_EQ(known_.check(chain, other, "log", Purpose::server, now_ + 60).error(),
+            Verdict::untrusted);
+  // One that was put together in the same way believes the same.
+  Trust same;
+  ASSERT_TRUE(same.add_authorities(read("ca.pem")));
+  const auto leaf = known_.check(chain, same, "log", Purpose::server, now_ + 60);
+  ASSERT_TRUE(leaf);
+  EXPECT_EQ(leaf->get(), check("server.pem")->get());
+}
+
+TEST_F(KnownChainsTest, are_only_those_that_were_found_good) {
+  EXPECT_EQ(verdict("other.pem"), Verdict::wrong_name);
+  EXPECT_EQ(verdict("foreign.pem"), Verdict::untrusted);
+  EXPECT_EQ(known_.check({}, trust_, "log", Purpose::server, now_).error(),
+            Verdict::no_certificate);
+  const std::vector<Bytes> junk{Bytes(100)};
+  EXPECT_EQ(known_.check(junk, trust_, "log", Purpose::server, now_).error(), Verdict::malformed);
+  EXPECT_EQ(known_.size(), 0U);
+}
+
+TEST_F(KnownChainsTest, are_forgotten_before_there_are_too_many) {
+  for (const char* const file : {"server.pem", "uri.pem", "both.pem"}) {
+    EXPECT_EQ(verdict(file), Verdict::ok);
+    EXPECT_LE(known_.size(), 2U);
+  }
+  EXPECT_EQ(known_.size(), 1U);
+  EXPECT_EQ(verdict("server.pem"), Verdict::ok);
 }
 
 TEST(Verdicts, have_words_and_an_errno_each) {

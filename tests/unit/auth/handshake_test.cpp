@@ -218,6 +218,26 @@ TEST_F(Handshake, client_refuses_a_server_that_is_not_the_one_dialled) {
   EXPECT_EQ(refused(people_->server.get(), nullptr), Refusal::no_trust);
 }
 
+TEST_F(Handshake, believes_no_signature_because_it_knows_the_certificate) {
+  KnownChains known;
+  Party dialler = client();
+  Party acceptor = server();
+  dialler.known = &known;
+  acceptor.known = &known;
+  for (int i = 0; i < 2; ++i) {
+    const Initiator initiator = start(dialler);
+    const auto answered = answer(initiator.request(), acceptor);
+    ASSERT_TRUE(answered.has_value());
+    EXPECT_TRUE(initiator.finish(answered->bytes, moment()).has_value());
+    EXPECT_EQ(known.size(), 2U);
+    const auto change = [](Header& header) { header.signature.front() ^= std::byte{1}; };
+    EXPECT_EQ(refusal_of(initiator.finish(forged(answered->bytes, change), moment())),
+              Refusal::bad_signature);
+    EXPECT_EQ(refusal_of(answer(forged(start(dialler).request(), change), acceptor)),
+              Refusal::bad_signature);
+  }
+}
+
 // Who has signed is never shown like nobody.
 TEST_F(Handshake, has_a_word_for_whoever_has_no_subject) {
   ASSERT_TRUE(people_->files().run(

@@ -231,9 +231,23 @@ TEST_F(Memory, takes_in_authorities_and_lists_whole_or_not) {
                     [](bool added, bool went_through) { EXPECT_TRUE(added || !went_through); }, 4);
   Trust trust;
   ASSERT_TRUE(trust.add_authorities(authorities) && trust.add_revocations(lists));
+  Trust whole;
+  ASSERT_TRUE(whole.add(trust, Trust::Share::all));
+  struct Added {
+    bool all;
+    Bytes mark;
+  };
   with_each_failing([] { return Trust(); },
-                    [&](Trust& other) { return other.add(trust, Trust::Share::all).has_value(); },
-                    [](bool added, bool went_through) { EXPECT_TRUE(added || !went_through); }, 4);
+                    [&](Trust& other) {
+                      const bool all = other.add(trust, Trust::Share::all).has_value();
+                      return Added{.all = all, .mark = copy(other.mark())};
+                    },
+                    [&](const Added& added, bool went_through) {
+                      EXPECT_TRUE(added.all || !went_through);
+                      // Less is never taken for the same; more is at worst unknown.
+                      EXPECT_TRUE(added.all || !std::ranges::equal(added.mark, whole.mark()));
+                      EXPECT_TRUE(!went_through || std::ranges::equal(added.mark, whole.mark()));
+                    });
 }
 
 // ---- a handshake
