@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""flowfs-security(7): its recipes are run as they stand."""
+"""flowfs-security(7): its recipes are run as they stand, beside a daemon that goes by what they make."""
 
+import errno
 import os
 import re
 import subprocess
+import threading
 
 import pytest
-from harness import binary
-from procs import sh
+from harness import Name, binary, close
+from procs import sh, wait_for
 from test_flowctl_pages import ROOT, sections, source
+from test_handshakes import NONBLOCK, certificate, until_refused
 
 PAGE = "flowfs-security.7"
 RECIPES = ["A closed laboratory", "A public service", "Both sides", "Rotation of keys",
@@ -47,6 +50,45 @@ def shell(tmp_path):
     return Shell(str(tmp_path / "security"), str(tmp_path))
 
 
+@pytest.fixture
+def mount(shell, fresh_daemon):
+    """Its log and its names go by the folder of the recipes."""
+    daemon = fresh_daemon(f'[daemon]\nsecurity = "{shell.folder}"\n').start()
+    yield daemon
+    daemon.stop()
+
+
+def made(daemon, text):
+    """The name, registered."""
+    name = Name(daemon, text)
+    os.mkdir(name.path)
+    return name
+
+
+def subjects(daemon, name):
+    """Of a flow to the name, whom its ends are told that the other one is."""
+    server = name.open_accept(NONBLOCK)
+    try:
+        client = name.open_dial(NONBLOCK)
+        told = certificate(daemon, "allocated")
+        close(client)
+    finally:
+        close(server)
+    daemon.wait_states(allocated=0)
+    return told
+
+
+def wait_until_told(daemon, name, wanted, meanwhile):
+    """The folder is looked at once a second; until then the old holds, or the refusal with `meanwhile`."""
+    def told():
+        try:
+            return subjects(daemon, name) == wanted
+        except OSError as error:
+            assert error.errno == meanwhile
+            return False
+    wait_for(told, f"ends that are told {wanted}")
+
+
 def test_the_page_is_sound():
     done = subprocess.run(["mandoc", "-Tlint", "-Wwarning", os.path.join(ROOT, "man", PAGE)],
                           capture_output=True, text=True, check=False)
@@ -61,11 +103,12 @@ def test_every_recipe_is_tried():
     assert all(blocks(heading) for heading in RECIPES)
 
 
-def test_a_closed_laboratory(shell):
+def test_a_closed_laboratory(shell, mount):
     shell.run(*blocks("A closed laboratory"))
+    assert subjects(mount, made(mount, "log")) == {"CN=log", "none"}
 
 
-def test_a_public_service(shell, tmp_path):
+def test_a_public_service(shell, mount, tmp_path):
     request, install = blocks("A public service")
     shell.run(request)
     sh(f"""cd '{tmp_path}'
@@ -75,31 +118,58 @@ def test_a_public_service(shell, tmp_path):
           -copy_extensions copy -days 5 -out chain.pem
         mkdir -p '{shell.folder}'; chmod 700 '{shell.folder}'""")
     shell.run(install)
+    assert subjects(mount, made(mount, "log.example")) == {"CN=The log", "none"}
 
 
-def test_both_sides(shell):
+def test_both_sides(shell, mount):
     shell.run(*blocks("A closed laboratory"), *blocks("Both sides"))
+    assert subjects(mount, made(mount, "log")) == {"CN=log", "CN=alice"}
 
 
-def test_rotation_of_keys(shell):
+def test_rotation_of_keys(shell, mount):
     shell.run(*blocks("A closed laboratory"))
     in_place, set_up, replace = blocks("Rotation of keys")
+    name = made(mount, "log")
+    client, server = name.pair()
     certificate = os.path.join(shell.folder, "server", "log", "crt.pem")
     with open(certificate, encoding="ascii") as file:
         before = file.read()
     shell.run(in_place, ["flowctl cert check"])
     with open(certificate, encoding="ascii") as file:
         assert file.read() != before
+    os.write(client, b"on")
+    assert os.read(server, 10) == b"on"
+    close(client, server)
+    mount.wait_states(allocated=0)
     sh(f"rm -r '{shell.folder}/server'")
     shell.run(set_up, ["flowctl cert check"])
-    shell.run([set_up[0], *replace], ["flowctl cert check"])
+    wait_until_told(mount, name, {"CN=log.1", "none"}, errno.EKEYREJECTED)
+    swapped = threading.Event()
+    told = []
+
+    def dial():
+        while not (swapped.is_set() and told and "CN=log.2" in told[-1]):
+            told.append(subjects(mount, name))
+    dialler = threading.Thread(target=dial)
+    dialler.start()
+    try:
+        shell.run([set_up[0], *replace], ["flowctl cert check"])
+    finally:
+        swapped.set()
+        dialler.join()
+    # Each dial found one or the other, never half of one.
+    assert {"none"} not in told and told[-1] == {"CN=log.2", "none"}
     assert os.readlink(os.path.join(shell.folder, "server", "log")) == "log.2"
 
 
-def test_revocation(shell):
+def test_revocation(shell, mount):
     shell.run(*blocks("A closed laboratory"), *blocks("Both sides"))
+    name = made(mount, "log")
+    assert subjects(mount, name) == {"CN=log", "CN=alice"}
     revoke, renew = blocks("Revocation")
     shell.run(revoke)
     with pytest.raises(AssertionError, match="revoked"):
         shell.run(["flowctl cert check"])
+    until_refused(name, errno.EKEYREVOKED)
     shell.run(renew)
+    wait_until_told(mount, name, {"CN=log", "CN=alice"}, errno.EKEYREVOKED)
