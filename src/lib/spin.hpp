@@ -7,10 +7,13 @@
 // runs on another processor by now.
 //
 // A look takes the cache line from a peer that is about to write it, which costs the peer more than
-// a short message does. Where messages come so close that several are there after the pause before
-// the first look, that pause doubles: whoever reads a stream finds many at a time, and the writer
-// is left alone meanwhile. Where there is one, as for an answer, it is halved: else two ends that
-// wait for each other would both go on pausing for as long as the other does, with an answer there.
+// a short message does; so there is a pause before the first one. Where messages come so close that
+// several are there after it, it doubles: whoever reads a stream finds many at a time, and the
+// writer is left alone meanwhile. Where there is one, as for an answer, the pause should end just
+// when the answer is there: it grows a little when a look was too early, and shrinks now and then
+// while none is, so that two ends that wait for each other do not go on pausing for as long as the
+// other does. As one message at a time may also be a stream of which the pause lets no second one
+// come, a pause of twice the length is tried now and then.
 //
 // Threads: one, that of its direction.
 #pragma once
@@ -36,8 +39,12 @@ class SpinBudget {
   // Before the first look.
   static constexpr std::uint32_t kLeastPatience = 4;
   static constexpr std::uint32_t kMostPatience = 64;
-  // A stream has a message in fewer pauses than so many.
+  // A stream has several messages in one pause, and each in fewer than so many of the processor.
   static constexpr std::uint32_t kStream = 8;
+  // The pause was too short for what came by so many looks after the first.
+  static constexpr std::uint32_t kTooEarly = 16;
+  static constexpr std::uint32_t kAnswersToShorten = 4;  // that were there at the first look
+  static constexpr std::uint32_t kSpinsToTryTwice = 64;
 
   // `alone`: this process and its peer share the only processor they may use.
   SpinBudget(SpinPolicy policy, bool alone)
@@ -49,20 +56,21 @@ class SpinBudget {
   bool spin(Ready ready, std::uint64_t passed, std::uint32_t cost = 1) {
     adjust_patience(passed);
     // No more than half of it all: there is another look at least.
-    std::uint32_t pauses = std::clamp(budget_ / 2, 1U, patience_);
-    bool first = true;
+    const std::uint32_t longest = std::max(budget_ / 2, 1U);
+    const bool twice = ++spins_ % kSpinsToTryTwice == 0;
+    std::uint32_t pauses = std::min(twice ? patience_ * 2 : patience_, longest);
+    looks_ = 0;
     for (std::uint32_t left = budget_; left >= std::max(cost, pauses);) {
       left -= std::max(cost, pauses);
       pause(pauses);
+      ++looks_;
       if (ready()) {
         budget_ = std::min(budget_ * 2, kMost);
-        waited_well_ = first;
         return true;
       }
-      first = false;
       pauses = 1;
     }
-    waited_well_ = false;
+    looks_ = kNone;
     if (budget_ > kLeast) {
       budget_ = std::max(budget_ / 2, kLeast);
     } else if (budget_ != 0 && ++failures_ == kFailuresToProbe) {
@@ -77,15 +85,19 @@ class SpinBudget {
   [[nodiscard]] std::uint32_t patience() const { return patience_; }
 
  private:
-  // By what the pause before the first look of the last spin brought, up to now.
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+
+  // By when the last spin found something, and what came until now.
   void adjust_patience(std::uint64_t passed) {
     const std::uint64_t brought = passed - std::exchange(passed_, passed);
-    if (!waited_well_) {
-      patience_ = kLeastPatience;
-    } else if (brought * kStream > patience_) {
+    if (looks_ > 1) {
+      if (looks_ <= 1 + kTooEarly) {
+        patience_ = std::min(patience_ + 1, kMostPatience);
+      }
+    } else if (brought > 1 && brought * kStream > patience_) {
       patience_ = std::min(patience_ * 2, kMostPatience);
-    } else {
-      patience_ = std::max(patience_ / 2, kLeastPatience);
+    } else if (++answers_ % kAnswersToShorten == 0) {
+      patience_ = std::max(patience_ - std::max(patience_ / 8, 1U), kLeastPatience);
     }
   }
   static void pause(std::uint32_t times) {
@@ -102,8 +114,10 @@ class SpinBudget {
   std::uint32_t budget_;
   std::uint32_t failures_ = 0;  // at the least budget
   std::uint32_t patience_ = kLeastPatience;
-  bool waited_well_ = false;  // the last spin found something at its first look
-  std::uint64_t passed_ = 0;  // by the last spin
+  std::uint32_t spins_ = 0;
+  std::uint32_t answers_ = 0;    // each there at the first look
+  std::uint32_t looks_ = kNone;  // by which the last spin found something
+  std::uint64_t passed_ = 0;     // by the last spin
 };
 
 // Whether this thread and `peer` (0: unknown) are bound to one and the same processor, or there is

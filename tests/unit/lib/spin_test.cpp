@@ -82,42 +82,67 @@ TEST(SpinBudget, is_the_more_patient_the_more_messages_a_pause_brings) {
     EXPECT_EQ(stream.patience_after(100), patience);
   }
   EXPECT_EQ(stream.patience_after(100), SpinBudget::kMostPatience);
-  // Dense enough to go on so, and not.
   EXPECT_EQ(stream.patience_after(SpinBudget::kMostPatience / SpinBudget::kStream + 1),
             SpinBudget::kMostPatience);
-  EXPECT_EQ(stream.patience_after(SpinBudget::kMostPatience / SpinBudget::kStream),
-            SpinBudget::kMostPatience / 2);
 }
 
-TEST(SpinBudget, is_impatient_where_one_message_comes_at_a_time) {
+TEST(SpinBudget, shortens_the_pause_now_and_then_while_one_message_comes_at_a_time) {
   Found answers;
   for (int i = 0; i < 4; ++i) {
     answers.patience_after(100);
   }
-  EXPECT_EQ(answers.spin.patience(), SpinBudget::kMostPatience / 2);
-  for (int i = 0; i < 32; ++i) {
-    EXPECT_LE(answers.patience_after(1), SpinBudget::kMostPatience);
+  std::uint32_t before = answers.spin.patience();
+  EXPECT_EQ(before, SpinBudget::kMostPatience / 2);
+  std::uint32_t spins = 0;
+  while (before > SpinBudget::kLeastPatience) {
+    ++spins;
+    const std::uint32_t now = answers.patience_after(1);
+    EXPECT_LE(now, std::max(before, SpinBudget::kMostPatience));
+    before = now;
+    ASSERT_LT(spins, 1'000U);
   }
-  EXPECT_LE(answers.spin.patience(), SpinBudget::kStream);
+  EXPECT_GE(spins, SpinBudget::kAnswersToShorten);
 }
 
-TEST(SpinBudget, loses_its_patience_where_there_is_nothing_at_the_first_look) {
-  const auto patient = [] {
-    Found stream;
-    stream.patience_after(100);
-    stream.patience_after(100);
-    EXPECT_GT(stream.spin.patience(), SpinBudget::kLeastPatience);
-    return stream.spin;
-  };
-  SpinBudget late = patient();
-  int looks = 0;
-  EXPECT_TRUE(late.spin([&] { return ++looks == 2; }, 1000));
-  EXPECT_TRUE(late.spin([] { return true; }, 2000));
-  EXPECT_EQ(late.patience(), SpinBudget::kLeastPatience);
-  SpinBudget vain = patient();
-  EXPECT_FALSE(vain.spin([] { return false; }, 1000));
-  EXPECT_TRUE(vain.spin([] { return true; }, 2000));
-  EXPECT_EQ(vain.patience(), SpinBudget::kLeastPatience);
+// `looks`: by which the message is there; 0: it never is.
+std::uint32_t patience_after_looks(std::uint32_t looks) {
+  SpinBudget spin(SpinPolicy::always, false);
+  const auto found = [&, left = looks]() mutable { return left != 0 && --left == 0; };
+  EXPECT_EQ(spin.spin(found, 1), looks != 0);
+  EXPECT_TRUE(spin.spin([] { return true; }, 2));
+  return spin.patience();
+}
+
+TEST(SpinBudget, lengthens_the_pause_by_what_a_look_was_too_early) {
+  EXPECT_EQ(patience_after_looks(1), SpinBudget::kLeastPatience);
+  EXPECT_EQ(patience_after_looks(2), SpinBudget::kLeastPatience + 1);
+  EXPECT_EQ(patience_after_looks(1 + SpinBudget::kTooEarly), SpinBudget::kLeastPatience + 1);
+  // Whoever comes that late has another rhythm, or none.
+  EXPECT_EQ(patience_after_looks(2 + SpinBudget::kTooEarly), SpinBudget::kLeastPatience);
+  EXPECT_EQ(patience_after_looks(0), SpinBudget::kLeastPatience);
+}
+
+// Two ends that wait for each other: each finds its answer when both pauses, and what a message
+// takes under way, are over. Neither may go on waiting for the pause of the other.
+TEST(SpinBudget, lets_two_ends_that_wait_for_each_other_find_the_least_pause) {
+  constexpr std::uint32_t kUnderWay = 10;
+  SpinBudget ends[2]{SpinBudget(SpinPolicy::always, false), SpinBudget(SpinPolicy::always, false)};
+  std::uint32_t pauses[2]{};
+  std::uint64_t passed = 0;
+  std::uint32_t excess = 20;  // of the end that something has held up
+  for (int round = 0; round < 2'000; ++round) {
+    for (int end = 0; end < 2; ++end) {
+      const std::uint32_t needed = kUnderWay + excess;
+      // What spin() takes: the pause, and a look after it for each that is still missing.
+      const std::uint32_t patience = ends[end].patience();
+      std::uint32_t looks = needed > patience ? needed - patience : 0;
+      EXPECT_TRUE(ends[end].spin([&] { return looks-- == 0; }, passed));
+      pauses[end] = std::max(patience, needed);
+      excess = pauses[end] - needed;
+    }
+    ++passed;
+  }
+  EXPECT_LE(pauses[0] + pauses[1], 2 * (kUnderWay + 2));
 }
 
 TEST(SpinBudget, does_not_look_where_it_must_not_spin) {
