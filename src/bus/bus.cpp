@@ -22,6 +22,7 @@ const Bus::Port* Bus::find(PortId id) const {
 }
 
 void Bus::set_limits(const Limits& limits, Instant now) {
+  catch_up_all();
   limits_ = limits;
   for (auto& [id, port] : ports_) {
     port.blocks_since = kNever;  // counted anew, if it still blocks
@@ -32,13 +33,19 @@ void Bus::set_limits(const Limits& limits, Instant now) {
 }
 
 void Bus::join(PortId id, PortNumber number, Member& member, Rights rights) {
-  woken_.reserve(ports_.size() + 1);
+  const std::size_t members = ports_.size() + 1;
+  for (auto* const list : {&files_, &mapped_, &listeners_}) {
+    list->reserve(members);
+  }
+  woken_.reserve(members);
   numbers_.emplace(number, id);
   Port& port = ports_[id];
+  port.id = id;
   port.number = number;
   port.member = &member;
   port.rights = rights;
   port.next = log_.end();
+  sort_in(port);
   if (rights.receive) {
     give_history(port);
   }
@@ -51,8 +58,20 @@ void Bus::give_history(Port& port) {
     if (!log_.at(port.next).audience) {
       --wanted;
       log_.read_again(port.next);
-      count_due(port, log_.at(port.next).worth);
+      port.counts.lag += log_.at(port.next).worth.messages;
     }
+  }
+}
+
+// Among those by whom messages are read in its way.
+void Bus::sort_in(Port& port) {
+  std::erase(files_, &port);
+  std::erase(mapped_, &port);
+  if (port.rights.receive && !port.apart) {
+    (port.reader != nullptr ? mapped_ : files_).push_back(&port);
+  }
+  if (port.reader == nullptr && std::exchange(port.awaits_message, false)) {
+    std::erase(listeners_, &port);
   }
 }
 
@@ -62,9 +81,11 @@ void Bus::leave(PortId id, Instant now) {
     return;
   }
   Port& port = it->second;
-  catch_up(id, port);
   forget_apart(id);
-  drop_unread(id, port);
+  drop_unread(port);
+  port.rights.receive = false;
+  sort_in(port);
+  release_mapped();
   pollers_ -= port.wants_room ? 1 : 0;
   numbers_.erase(port.number);
   ports_.erase(it);
@@ -74,10 +95,16 @@ void Bus::leave(PortId id, Instant now) {
   settle(now);
 }
 
-void Bus::drop_unread(PortId id, Port& port) {
+void Bus::drop_unread(Port& port) {
+  if (port.reader != nullptr) {
+    catch_up(port);
+    count_dropped(port, take_up_to(port, log_.end()));
+    port.reader = nullptr;
+  }
   for (Place place = std::max(port.next, log_.begin()); port.counts.lag > 0; ++place) {
-    if (has_to_read(id, port, place, log_.at(place))) {
-      count_dropped(port, log_.at(place).worth);
+    if (has_to_read(port, place, log_.at(place))) {
+      port.counts.lag -= log_.at(place).worth.messages;
+      count_dropped(port, log_.at(place).worth.messages);
       log_.read(place);
     }
   }
@@ -89,8 +116,8 @@ void Bus::give_up(PortId id, Rights left, Instant now) {
     return;
   }
   if (port->rights.receive && !left.receive) {
-    catch_up(id, *port);
-    drop_unread(id, *port);
+    forget_apart(id);
+    drop_unread(*port);
     port->consumed = 0;
     port->overtaken = false;
     port->blocks_since = kNever;
@@ -100,6 +127,8 @@ void Bus::give_up(PortId id, Rights left, Instant now) {
   }
   port->rights = {.receive = port->rights.receive && left.receive,
                   .send = port->rights.send && left.send};
+  sort_in(*port);
+  release_mapped();
   log_.trim(limits_.history);
   settle(now);
 }
@@ -163,9 +192,7 @@ SendOutcome Bus::admit(PortId from, std::size_t longest, std::size_t bytes, Inst
   if (longest > limits_.mtu_bytes) {
     return SendOutcome::too_long;
   }
-  if (!has_room(bytes)) {
-    catch_up_all();
-  }
+  make_room(bytes);
   if (!has_room(bytes) || (!waiting_.empty() && turn_ != from)) {
     note_blockers(now);
     return SendOutcome::full;
@@ -175,18 +202,21 @@ SendOutcome Bus::admit(PortId from, std::size_t longest, std::size_t bytes, Inst
 
 void Bus::store(MessageLog::Record record, std::span<const std::byte> message, Instant now) {
   const Place place = log_.end();
-  for (const auto& [id, port] : ports_) {
-    record.unread += has_to_read(id, port, place, record) ? 1 : 0;
+  for (const Port* const port : files_) {
+    record.unread += has_to_read(*port, place, record) ? 1 : 0;
   }
-  if (record.unread > 0 || (limits_.history > 0 && !record.audience)) {
-    lay_down(record, message);
-    log_.push(std::move(record));
-    for (auto& [id, port] : ports_) {
-      if (has_to_read(id, port, place, log_.at(place))) {
-        count_due(port, log_.at(place).worth);
-        wake(id, port);
+  Port* const sender = find(record.sender);
+  const bool own = sender != nullptr && sender->reader != nullptr;
+  if (record.unread > 0 || mapped_.size() > (own ? 1U : 0U) ||
+      (limits_.history > 0 && !record.audience)) {
+    push(std::move(record), message, own ? sender : nullptr);
+    for (Port* const port : files_) {
+      if (has_to_read(*port, place, log_.at(place))) {
+        port->counts.lag += log_.at(place).worth.messages;
+        wake(*port);
       }
     }
+    wake_listeners(sender);
   }
   shrink_to_depth();
   log_.trim(limits_.history);
@@ -194,15 +224,32 @@ void Bus::store(MessageLog::Record record, std::span<const std::byte> message, I
   settle(now);
 }
 
-void Bus::wake(PortId id, Port& port) {
+void Bus::push(MessageLog::Record record, std::span<const std::byte> message, Port* mapped_sender) {
+  record.unread += mapped_.empty() ? 0 : 1;
+  lay_down(record, message);
+  if (mapped_sender != nullptr && mapped_sender->own.size() == mapped_sender->own.capacity()) {
+    mapped_sender->own.reserve(2 * mapped_sender->own.size() + 1);
+  }
+  log_.push(std::move(record));
+  pushed_bytes_ += message.size();
+  if (mapped_sender != nullptr) {
+    mapped_sender->own.push_back(log_.end() - 1);
+    take_up_to(*mapped_sender, mapped_sender->next);
+    if (mapped_.size() == 1) {
+      release_mapped();
+    }
+  }
+}
+
+void Bus::wake(Port& port) {
   if (!std::exchange(port.woken, true)) {
-    woken_.push_back(id);
+    woken_.push_back(port.id);
   }
 }
 
 Bus::Front Bus::front(PortId id) {
   Port* port = find(id);
-  if (port == nullptr) {
+  if (port == nullptr || port->reader != nullptr) {
     return {};
   }
   if (std::exchange(port->overtaken, false)) {
@@ -212,7 +259,7 @@ Bus::Front Bus::front(PortId id) {
     return {};
   }
   port->next = std::max(port->next, log_.begin());
-  while (!has_to_read(id, *port, port->next, log_.at(port->next))) {
+  while (!has_to_read(*port, port->next, log_.at(port->next))) {
     ++port->next;
   }
   return {.outcome = ReadOutcome::ok,
@@ -226,7 +273,7 @@ bool Bus::has_begun(PortId id) const {
 
 void Bus::consume(PortId id, std::size_t bytes, Instant now) {
   Port* port = find(id);
-  if (port == nullptr) {
+  if (port == nullptr || port->reader != nullptr) {
     return;
   }
   port->consumed += bytes;
@@ -235,7 +282,9 @@ void Bus::consume(PortId id, std::size_t bytes, Instant now) {
   }
   port->consumed = 0;
   port->blocks_since = kNever;
-  count_delivered(*port, log_.at(port->next).worth);
+  const Worth& worth = log_.at(port->next).worth;
+  port->counts.lag -= worth.messages;
+  count_delivered(*port, worth.messages, worth.bytes);
   log_.read(port->next++);
   log_.trim(limits_.history);
   settle(now);
@@ -247,7 +296,7 @@ std::uint64_t Bus::skip(PortId id, Instant now) {
     return 0;
   }
   Place newest = log_.end() - 1;
-  while (!has_to_read(id, *port, newest, log_.at(newest))) {
+  while (!has_to_read(*port, newest, log_.at(newest))) {
     --newest;
   }
   const std::uint64_t skipped = port->counts.lag - log_.at(newest).worth.messages;
@@ -255,8 +304,9 @@ std::uint64_t Bus::skip(PortId id, Instant now) {
     return 0;
   }
   for (port->next = std::max(port->next, log_.begin()); port->next < newest; ++port->next) {
-    if (has_to_read(id, *port, port->next, log_.at(port->next))) {
-      count_dropped(*port, log_.at(port->next).worth);
+    if (has_to_read(*port, port->next, log_.at(port->next))) {
+      port->counts.lag -= log_.at(port->next).worth.messages;
+      count_dropped(*port, log_.at(port->next).worth.messages);
       log_.read(port->next);
     }
   }
@@ -270,58 +320,59 @@ std::uint64_t Bus::skip(PortId id, Instant now) {
 
 bool Bus::readable(PortId id) const {
   const Port* port = find(id);
-  return port != nullptr && (port->overtaken || port->counts.lag > 0 || port->apart_lag > 0);
+  return port != nullptr && (port->overtaken || lag_of(*port) > 0 || port->apart_lag > 0);
 }
 
 // What was pushed before a port joined, and is not history to it, lies before its `next`.
-bool Bus::has_to_read(PortId id, const Port& port, Place place, const MessageLog::Record& record) {
-  return port.rights.receive && !port.apart && port.next <= place && record.is_for(id);
+bool Bus::has_to_read(const Port& port, Place place, const MessageLog::Record& record) {
+  return port.rights.receive && !port.apart && port.next <= place && record.is_for(port.id);
+}
+
+std::uint64_t Bus::lag_of(const Port& port) const {
+  return port.reader == nullptr ? port.counts.lag : log_.end() - port.next - port.own.size();
 }
 
 // Down to the depth, or to one message. A lossless bus gives up only what everybody has read.
 void Bus::shrink_to_depth() {
-  if (log_.bytes() > limits_.depth_bytes && log_.settled_end() == log_.begin()) {
-    catch_up_all();
-  }
-  while (log_.bytes() > limits_.depth_bytes && log_.begin() + 1 < log_.end() &&
-         (!limits_.lossless || log_.settled_end() > log_.begin())) {
-    drop_first();
+  const auto may_go = [this] {
+    return !limits_.lossless || log_.settled_end() > log_.begin() || catch_up_slowest();
+  };
+  while (log_.bytes() > limits_.depth_bytes && log_.begin() + 1 < log_.end() && may_go()) {
+    if (!limits_.lossless || log_.settled_end() > log_.begin()) {
+      drop_first();
+    }
   }
 }
 
 void Bus::drop_first() {
   const Place place = log_.begin();
   const MessageLog::Record& record = log_.at(place);
-  for (auto& [id, port] : ports_) {
-    if (record.unread > 0 && has_to_read(id, port, place, record)) {
-      count_dropped(port, record.worth);
-      port.overtaken = port.overtaken || port.consumed > 0;
-      port.consumed = 0;
-      port.next = place + 1;
-      port.blocks_since = kNever;
+  if (record.unread > 0) {
+    for (Port* const port : files_) {
+      if (has_to_read(*port, place, record)) {
+        port->counts.lag -= record.worth.messages;
+        count_dropped(*port, record.worth.messages);
+        port->overtaken = port->overtaken || port->consumed > 0;
+        port->consumed = 0;
+        port->next = place + 1;
+        port->blocks_since = kNever;
+      }
     }
+    note_gone(place);
   }
   log_.pop();
 }
 
-void Bus::count_delivered(Port& port, Worth worth) {
+void Bus::count_delivered(Port& port, std::uint64_t messages, std::uint64_t bytes) {
   for (PortCounts* counts : {&port.counts, &totals_}) {
-    counts->lag -= worth.messages;
-    counts->delivered += worth.messages;
-    counts->delivered_bytes += worth.bytes;
+    counts->delivered += messages;
+    counts->delivered_bytes += bytes;
   }
 }
 
-void Bus::count_due(Port& port, Worth worth) {
-  port.counts.lag += worth.messages;
-  totals_.lag += worth.messages;
-}
-
-void Bus::count_dropped(Port& port, Worth worth) {
-  for (PortCounts* counts : {&port.counts, &totals_}) {
-    counts->lag -= worth.messages;
-    counts->dropped += worth.messages;
-  }
+void Bus::count_dropped(Port& port, std::uint64_t messages) {
+  port.counts.dropped += messages;
+  totals_.dropped += messages;
 }
 
 PortCounts Bus::counts(PortId id) const {
@@ -330,13 +381,16 @@ PortCounts Bus::counts(PortId id) const {
     return {};
   }
   PortCounts counts = port->counts;
-  counts.lag += port->apart_lag;
+  counts.lag = lag_of(*port) + port->apart_lag;
   return counts;
 }
 
 PortCounts Bus::totals() const {
   PortCounts counts = totals_;
-  counts.lag += apart_lag_;
+  counts.lag = apart_lag_;
+  for (const auto& [id, port] : ports_) {
+    counts.lag += lag_of(port);
+  }
   return counts;
 }
 

@@ -6,13 +6,18 @@
 //   lossless  a sender waits while a member has too much unread; a member that lets it wait too
 //             long may be cut off
 //
+// What a message costs does not depend on how many members are mapped: what they have read is
+// looked at when somebody asks, when a message is about to be forgotten, and of the slowest when
+// there is no room.
+//
 // Threads: one. No clock: `now` is an argument.
 // Errors: outcomes. Sending and joining may throw std::bad_alloc, and have changed nothing then.
 // Units: bytes of the log, as MessageLog::cost() counts them; messages where it says so.
 // Invariants, of every member at every moment:
 //   1. due = delivered + dropped + lag, `due` being the messages sent to it since it joined (and
 //      the history it got), each counted as what it is worth; totals() are the sums over all that
-//      ever were members, what one had not read when it left being dropped.
+//      ever were members, what one had not read when it left being dropped. Of a mapped member this
+//      is so as of refresh(); what it has not read since then counts as lag.
 //   2. It reads what was sent to it in the order in which that was sent, each message once, whole
 //   or
 //      not at all, and never what it sent itself.
@@ -78,6 +83,8 @@ class Bus {
 
   [[nodiscard]] const Limits& limits() const { return limits_; }
   void set_limits(const Limits& limits, Instant now);
+  // Nobody is a member: what was kept is nothing for those who come.
+  void forget_history() { log_.trim(0); }
 
   // `member` outlives its membership. It gets the last `history` messages that were sent to all.
   void join(PortId port, PortNumber number, Member& member, Rights rights);
@@ -131,13 +138,21 @@ class Bus {
   // No member is mapped.
   void unshare();
   [[nodiscard]] bool is_shared() const { return shared_ != nullptr; }
-  // What `port` still has to read it reads there from the position that this returns, and tells how
-  // far it has come. `reader` lives until unmap(), or leave().
-  std::uint64_t map(PortId port, MappedReader& reader);
+  // What `port` still has to read it reads there from the place that this returns, and tells how
+  // far it has come. `reader` lives until unmap(), or leave(). All that is kept was sent to all.
+  struct Start {
+    std::uint64_t position = 0;
+    std::uint64_t sequence = 0;  // of the message there
+  };
+  Start map(PortId port, MappedReader& reader);
   // It reads by front() again.
   void unmap(PortId port, Instant now);
   // Mapped members may have read.
   void refresh(Instant now);
+  // The one that was awaited has.
+  void has_read(Instant now);
+  // A mapped member is told of the next message, once: on_message().
+  void await_message(PortId port);
 
   // --- a bus whose only sender writes a log of its own (bus_apart.cpp)
   //
@@ -165,8 +180,7 @@ class Bus {
   // Messages in the log of their sender, seen there or not.
   void count_sent(PortId from, std::uint64_t messages, std::uint64_t bytes);
   // A copy of one, which lies there, for those who read here.
-  void copy(PortId from, std::span<const std::byte> message, SharedLog::Extent extent,
-            std::uint64_t sequence, Instant now);
+  void copy(PortId from, std::span<const std::byte> message, SharedLog::Extent extent, Instant now);
   // That many could not be copied.
   void miss(PortId from, std::uint64_t messages);
 
@@ -189,10 +203,14 @@ class Bus {
 
  private:
   using Place = MessageLog::Place;
+  // Forgotten records until mapped members are looked at: seldom, and with little to remember.
+  static constexpr std::size_t kMostGone = 256;
+  static constexpr Place kNoPlace = UINT64_MAX;
+
   struct Port {
+    PortId id{};
     PortNumber number{};
     Member* member = nullptr;
-    MappedReader* mapped = nullptr;  // it reads in shared_
     Rights rights;
     Place next = 0;                 // nothing before it is still to be read
     std::size_t consumed = 0;       // of the message at `next`
@@ -203,7 +221,17 @@ class Bus {
     bool apart = false;             // nothing that is sent here is for it
     std::uint64_t apart_lag = 0;    // not in counts
     Instant blocks_since = kNever;  // a sender waits for it
-    PortCounts counts;
+    PortCounts counts;              // `lag` only where it is a file
+
+    // --- mapped
+    MappedReader* reader = nullptr;
+    std::vector<Place> own;        // what it sent itself, from `next` on, of which it is none
+    bool awaits_message = false;   // in listeners_
+    std::uint64_t forced = 0;      // places that were dropped for it, and it has not passed
+    Place at = 0;                  // where it is, as it says
+    std::uint64_t told_lost = 0;   // of Said::lost, what is counted
+    std::uint64_t told_bytes = 0;  // of Said::bytes
+    std::uint64_t bytes_from = 0;  // pushed_bytes_ before the first message for it
   };
   using Ports = std::map<PortId, Port>;
   struct Waiting {
@@ -215,28 +243,40 @@ class Bus {
   [[nodiscard]] const Port* find(PortId id) const;
   SendOutcome admit(PortId from, std::size_t longest, std::size_t bytes, Instant now);
   void store(MessageLog::Record record, std::span<const std::byte> message, Instant now);
+  void push(MessageLog::Record record, std::span<const std::byte> message, Port* mapped_sender);
   void count_sent(PortId from, Worth worth) { count_sent(from, worth.messages, worth.bytes); }
   [[nodiscard]] MessageLog::Audience audience_of(std::span<const PortNumber> to) const;
   [[nodiscard]] bool has_room(std::size_t bytes) const;
   void shrink_to_depth();
   void drop_first();
   void give_history(Port& port);
-  void drop_unread(PortId id, Port& port);
-  [[nodiscard]] static bool has_to_read(PortId id, const Port& port, Place place,
+  void drop_unread(Port& port);
+  void sort_in(Port& port);
+  [[nodiscard]] static bool has_to_read(const Port& port, Place place,
                                         const MessageLog::Record& record);
+  [[nodiscard]] std::uint64_t lag_of(const Port& port) const;
   [[nodiscard]] std::span<const std::byte> payload_of(const MessageLog::Record& record) const;
   void lay_down(MessageLog::Record& record, std::span<const std::byte> message);
   void give_up_shared();
   [[nodiscard]] std::vector<std::unique_ptr<std::byte[]>> copies() const;
   void keep_copies(std::vector<std::unique_ptr<std::byte[]>> copies);
-  Unread give_over(PortId id, Port& port, std::uint64_t from);
-  void wake(PortId id, Port& port);
-  void catch_up(PortId id, Port& port);
+  Unread give_over(Port& port, std::uint64_t from);
+  void wake(Port& port);
+  void wake_listeners(const Port* but);
+  void catch_up(Port& port);
   void catch_up_all();
+  bool catch_up_slowest();
+  [[nodiscard]] Port* slowest() const;
+  void release_mapped();
+  void make_room(std::size_t bytes);
+  void note_gone(Place place);
+  [[nodiscard]] std::optional<Place> place_behind(std::uint64_t position, Place from) const;
+  std::uint64_t take_up_to(Port& port, Place place);
+  void count_passed(Port& port, std::uint64_t lost);
+  void count_bytes(Port& port, std::uint64_t said);
   void await_mapped();
-  void count_delivered(Port& port, Worth worth);
-  void count_due(Port& port, Worth worth);
-  void count_dropped(Port& port, Worth worth);
+  void count_delivered(Port& port, std::uint64_t messages, std::uint64_t bytes);
+  void count_dropped(Port& port, std::uint64_t messages);
   void settle(Instant now);
   bool wake_one();
   bool give_turn();
@@ -248,7 +288,19 @@ class Bus {
   SharedLog* shared_ = nullptr;
   Ports ports_;
   std::map<PortNumber, PortId> numbers_;
-  std::vector<PortId> woken_;    // on_message() is due; has a place for every port
+  // These have a place for every port.
+  std::vector<Port*> files_;      // that receive here and by front()
+  std::vector<Port*> mapped_;     // that have a reader
+  std::vector<Port*> listeners_;  // of mapped_, who awaits a message
+  std::vector<PortId> woken_;     // on_message() is due
+  // While there are mapped members one of `unread` of each record from here on is theirs, until all
+  // are known to have passed it.
+  Place mapped_next_ = kNoPlace;
+  // Where the records ended, from gone_first_ to the first of the log, that not all of them were
+  // known to have passed when they were forgotten. Has room for kMostGone.
+  std::vector<std::uint64_t> gone_;
+  Place gone_first_ = 0;
+  std::uint64_t pushed_bytes_ = 0;
   std::deque<Waiting> waiting_;  // for room, first come first served
   std::optional<PortId> turn_;   // whose on_room() is running
   std::size_t pollers_ = 0;      // ports with wants_room

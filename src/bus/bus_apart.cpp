@@ -11,13 +11,12 @@ namespace flowfs::bus {
 std::vector<Bus::Unread> Bus::part(Instant now) {
   auto kept = copies();
   std::vector<Unread> all;
-  all.reserve(ports_.size());
-  for (auto& [id, port] : ports_) {
-    if (port.mapped != nullptr) {
-      catch_up(id, port);
-      all.push_back(give_over(id, port, 0));
-    }
+  all.reserve(mapped_.size());
+  catch_up_all();
+  while (!mapped_.empty()) {
+    all.push_back(give_over(*mapped_.back(), 0));
   }
+  release_mapped();
   keep_copies(std::move(kept));
   log_.trim(limits_.history);
   settle(now);
@@ -25,36 +24,39 @@ std::vector<Bus::Unread> Bus::part(Instant now) {
 }
 
 Bus::Unread Bus::set_apart(PortId id, std::uint64_t from, Instant now) {
-  const Unread unread = give_over(id, *find(id), from);
+  const Unread unread = give_over(*find(id), from);
   log_.trim(limits_.history);
   settle(now);
   return unread;
 }
 
 // What it can read there is not due here any more. Nothing is taken out of the log.
-Bus::Unread Bus::give_over(PortId id, Port& port, std::uint64_t from) {
-  Unread unread{.port = id};
-  for (Place place = std::max(port.next, log_.begin()); port.counts.lag > 0; ++place) {
+Bus::Unread Bus::give_over(Port& port, std::uint64_t from) {
+  Unread unread{.port = port.id};
+  for (Place place = std::max(port.next, log_.begin()); place < log_.end(); ++place) {
     const MessageLog::Record& record = log_.at(place);
-    if (!has_to_read(id, port, place, record)) {
+    if (!has_to_read(port, place, record)) {
       continue;
     }
     if (record.shared.end == 0 || record.shared.begin < from) {
-      count_dropped(port, record.worth);
+      count_dropped(port, record.worth.messages);
     } else {
       if (unread.messages == 0) {
         unread.begin = record.shared.begin;
-        unread.sequence = record.sequence;
+        unread.sequence = record.shared.sequence;
       }
       unread.messages += record.worth.messages;
       unread.bytes += record.worth.bytes;
-      port.counts.lag -= record.worth.messages;
-      totals_.lag -= record.worth.messages;
     }
-    log_.read(place);
+    if (port.reader == nullptr) {
+      log_.read(place);
+    }
   }
+  port.counts.lag = 0;
   port.apart = true;
-  port.mapped = nullptr;
+  port.reader = nullptr;
+  port.own.clear();
+  sort_in(port);
   port.consumed = 0;
   port.overtaken = false;
   port.blocks_since = kNever;
@@ -76,7 +78,7 @@ void Bus::count_apart(PortId id, const PortCounts& change, Instant now) {
     counts->dropped += change.dropped;
   }
   if (change.lag > 0) {
-    wake(id, *port);
+    wake(*port);
     settle(now);
   }
 }
@@ -101,19 +103,18 @@ void Bus::count_sent(PortId from, std::uint64_t messages, std::uint64_t bytes) {
 }
 
 void Bus::copy(PortId from, std::span<const std::byte> message, SharedLog::Extent extent,
-               std::uint64_t sequence, Instant now) {
+               Instant now) {
   MessageLog::Record record;
   record.sender = from;
   record.shared = extent;
-  record.sequence = sequence;
   record.worth.bytes = static_cast<std::uint32_t>(message.size());
   store(std::move(record), message, now);
 }
 
 void Bus::miss(PortId from, std::uint64_t messages) {
-  for (auto& [id, port] : ports_) {
-    if (port.rights.receive && !port.apart && id != from) {
-      port.counts.dropped += messages;
+  for (Port* const port : files_) {
+    if (port->id != from) {
+      port->counts.dropped += messages;
       totals_.dropped += messages;
     }
   }

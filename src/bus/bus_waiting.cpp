@@ -14,9 +14,7 @@ bool Bus::has_room(std::size_t bytes) const {
 
 bool Bus::writable(PortId id) {
   Port* port = find(id);
-  if (port != nullptr && !has_room(limits_.mtu_bytes)) {
-    catch_up_all();
-  }
+  make_room(limits_.mtu_bytes);
   if (port == nullptr || has_room(limits_.mtu_bytes)) {
     return true;
   }
@@ -108,7 +106,7 @@ void Bus::note_blockers(Instant now) {
   }
   const Place place = log_.settled_end();
   for (auto& [id, port] : ports_) {
-    if (port.blocks_since == kNever && has_to_read(id, port, place, log_.at(place))) {
+    if (port.blocks_since == kNever && has_to_read(port, place, log_.at(place))) {
       port.blocks_since = now;
     }
   }
@@ -150,26 +148,34 @@ void Bus::tick(Instant now) {
 }
 
 std::string Bus::check_invariants() const {
-  PortCounts sum;
-  for (const auto& [id, port] : ports_) {
-    std::uint64_t unread = 0;
-    for (Place place = log_.begin(); place < log_.end(); ++place) {
-      const MessageLog::Record& record = log_.at(place);
-      unread += has_to_read(id, port, place, record) ? record.worth.messages : 0U;
+  std::size_t bytes = 0;
+  std::vector<std::uint64_t> lags(files_.size());
+  for (Place place = log_.begin(); place < log_.end(); ++place) {
+    const MessageLog::Record& record = log_.at(place);
+    bytes += MessageLog::cost(record.length);
+    std::uint32_t unread = !mapped_.empty() && place >= mapped_next_ ? 1 : 0;
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      const bool due = has_to_read(*files_[i], place, record);
+      unread += due ? 1 : 0;
+      lags[i] += due ? record.worth.messages : 0U;
     }
-    if (unread != port.counts.lag) {
+    if (unread != record.unread) {
+      return "the log does not hold what is still to be read";
+    }
+  }
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    if (lags[i] != files_[i]->counts.lag) {
       return "the lag of a port is not what it has still to read";
     }
-    sum.lag += port.counts.lag;
   }
-  std::size_t bytes = 0;
-  std::uint64_t unread = 0;
-  for (Place place = log_.begin(); place < log_.end(); ++place) {
-    bytes += MessageLog::cost(log_.at(place).length);
-    unread += std::uint64_t{log_.at(place).unread} * log_.at(place).worth.messages;
+  for (const Port* const port : mapped_) {
+    if ((!port->own.empty() && port->own.front() <= port->next) ||
+        std::max(port->next, log_.begin()) < mapped_next_) {
+      return "a mapped member is behind what is known of it";
+    }
   }
-  if (bytes != log_.bytes() || unread != totals_.lag || sum.lag != totals_.lag) {
-    return "the log does not hold what is still to be read";
+  if (bytes != log_.bytes()) {
+    return "the log does not hold what it says";
   }
   if (!limits_.lossless && log_.begin() + 1 < log_.end() && bytes > limits_.depth_bytes) {
     return "the log is deeper than it may be";

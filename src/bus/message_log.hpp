@@ -41,7 +41,6 @@ class MessageLog {
   struct Record {
     std::unique_ptr<std::byte[]> bytes;  // none where a shared log has them
     SharedLog::Extent shared;            // end 0: nowhere
-    std::uint64_t sequence = 0;          // in the log of its sender, where it was copied from that
     Audience audience;
     PortId sender{};
     std::uint32_t length = 0;

@@ -19,6 +19,7 @@ class SharedLog {
   struct Extent {
     std::uint64_t begin = 0;
     std::uint64_t end = 0;
+    std::uint64_t sequence = 0;  // the number of the message in that log
   };
 
   SharedLog() = default;
@@ -35,8 +36,9 @@ class SharedLog {
   // The message of `length` that was laid down at `begin`, and is kept.
   [[nodiscard]] virtual std::span<const std::byte> message(std::uint64_t begin,
                                                            std::size_t length) const = 0;
-  // Behind the last message.
+  // Behind the last message, and the number of the next one.
   [[nodiscard]] virtual std::uint64_t end() const = 0;
+  [[nodiscard]] virtual std::uint64_t sequence() const = 0;
 };
 
 // A member that reads there by itself.
@@ -47,9 +49,14 @@ class MappedReader {
   MappedReader(const MappedReader&) = delete;
   MappedReader& operator=(const MappedReader&) = delete;
 
-  // Everything before it has been read. Never less than before.
-  [[nodiscard]] virtual std::uint64_t position() = 0;
-  // Somebody waits for it to read: Bus::refresh() is wanted, later, when it has.
+  // What it says of the log, since it was mapped. None is ever less than before.
+  struct Said {
+    std::uint64_t position = 0;  // everything before it is behind the reader
+    std::uint64_t lost = 0;      // messages there that it has not read: overtaken, or skipped
+    std::uint64_t bytes = 0;     // of those that it has
+  };
+  virtual Said said() = 0;
+  // Somebody waits for it to read: Bus::has_read() is wanted, later, when it has.
   virtual void await() = 0;
 };
 

@@ -148,6 +148,10 @@ void BusFile::skip(Request request) {
     replies_.error(request, ECONNABORTED);
     return;
   }
+  if (mapped() != nullptr) {
+    replies_.error(request, EBUSY);
+    return;
+  }
   const std::uint64_t skipped = live_->data.skip(port_, Clock::now());
   fuse_reply_ioctl(request.raw, 0, &skipped, sizeof skipped);
   buses_.settle(*live_);
@@ -162,6 +166,7 @@ unsigned BusFile::ready() {
   const MappedMember* const member = mapped();
   if (member != nullptr) {
     live_->refresh();
+    live_->data.await_message(port_);
     buses_.settle(*live_);
     if (live_->direct) {
       live_->direct->hurry();

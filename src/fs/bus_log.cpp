@@ -26,8 +26,9 @@ bus::SharedLog::Extent BusLog::append(bus::PortId from, std::span<const std::byt
   if (!writer_.has_room(message.size()) || !log_.populate(writer_.reach(message.size()))) {
     throw std::bad_alloc();
   }
+  const std::uint64_t sequence = writer_.sequence();
   const std::uint64_t end = writer_.append(message, origin_of(from));
-  return {.begin = end - pool::log_cost(message.size()), .end = end};
+  return {.begin = end - pool::log_cost(message.size()), .end = end, .sequence = sequence};
 }
 
 std::span<const std::byte> BusLog::message(std::uint64_t begin, std::size_t length) const {

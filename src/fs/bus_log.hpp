@@ -27,6 +27,7 @@ class BusLog final : public LogFile, public bus::SharedLog {
   [[nodiscard]] std::span<const std::byte> message(std::uint64_t begin,
                                                    std::size_t length) const override;
   [[nodiscard]] std::uint64_t end() const override { return writer_.position(); }
+  [[nodiscard]] std::uint64_t sequence() const override { return writer_.sequence(); }
 
   // Shows what was laid down, and wakes who waits for it.
   void show();

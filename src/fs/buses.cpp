@@ -142,8 +142,12 @@ Status Buses::set_settings(registry::BusId id, const registry::BusSettings& sett
                       settings.mtu_bytes != registry_.find(id)->settings.mtu_bytes)) {
     return fail(EBUSY, "the sender of the bus writes its log by itself");
   }
+  const bool other_policy = settings.policy != registry_.find(id)->settings.policy;
   if (const Status status = registry_.set_settings(id, settings, by); !status) {
     return status;
+  }
+  if (other_policy) {
+    live.data.forget_history();  // frames are no messages
   }
   set_policy(live, settings);
   live.data.set_limits(limits_of(settings), Clock::now());
@@ -365,7 +369,7 @@ void Buses::publish_here(LiveBus& live, registry::EventKind kind, uid_t uid, std
 }
 
 void Buses::copy(LiveBus& live, bus::PortId from, std::span<const std::byte> message,
-                 bus::SharedLog::Extent extent, std::uint64_t sequence) {
+                 bus::SharedLog::Extent extent) {
   const registry::Port* const port = registry_.find_port(from);
   if (live.captures.wanted() && port != nullptr) {
     live.captures.add(port->number, message);
@@ -377,7 +381,7 @@ void Buses::copy(LiveBus& live, bus::PortId from, std::span<const std::byte> mes
   }
   live.charged_bytes += cost;
   try {
-    live.data.copy(from, message, extent, sequence, Clock::now());
+    live.data.copy(from, message, extent, Clock::now());
   } catch (const std::bad_alloc&) {
     live.data.miss(from, 1);
   }

@@ -100,7 +100,7 @@ class Buses {
   int send(LiveBus& live, bus::PortId from, std::span<const std::byte> message);
   // A copy of what `from` has laid into a log of its own, for those who do not read that.
   void copy(LiveBus& live, bus::PortId from, std::span<const std::byte> message,
-            bus::SharedLog::Extent extent, std::uint64_t sequence);
+            bus::SharedLog::Extent extent);
   // The same for a write that has waited, and was charged for that.
   int send_parked(LiveBus& live, bus::PortId from, Parked& parked);
   // After any call on the data of a bus: its account, its timer, and what mapped members see.

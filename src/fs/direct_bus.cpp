@@ -86,8 +86,8 @@ bool DirectBus::copy(const LogReader::Record& record) {
     lost_ += missed;
   }
   const std::uint64_t begin = reader_.position();
-  buses_.copy(live_, writer(), whole, {.begin = begin, .end = begin + pool::log_cost(bytes)},
-              record.sequence);
+  buses_.copy(live_, writer(), whole,
+              {.begin = begin, .end = begin + pool::log_cost(bytes), .sequence = record.sequence});
   return true;
 }
 

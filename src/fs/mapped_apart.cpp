@@ -13,7 +13,7 @@ std::uint64_t MappedMember::begin_apart() {
   const bus::Bus::Unread unread = live_->data.set_apart(port_, direct.floor(), Clock::now());
   const bool behind = unread.messages != 0;
   log_generation_ = direct.log().generation();
-  read_ = behind ? unread.begin : direct.position();
+  said_ = {.position = behind ? unread.begin : direct.position()};
   const std::uint64_t sequence = behind ? unread.sequence : direct.sequence();
   apart_.emplace(ApartTally::Start{.generation = log_generation_, .sequence = sequence});
   apart_end_.reset();
@@ -56,9 +56,7 @@ void MappedMember::count_apart(std::uint64_t sent) {
 void MappedMember::read_shared(std::uint64_t retired_at, std::uint64_t sent) {
   count_apart(sent);
   apart_end_ = sent;
-  log_generation_ = live_->log->generation();
-  read_ = live_->data.map(port_, *this);
-  slot_.renew_lane(pool::Generation{log_generation_}, retired_at);
+  begin_shared(retired_at);
 }
 
 void MappedMember::refresh() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "fs/mapped_member.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "fs/direct_bus.hpp"
@@ -114,16 +115,15 @@ void MappedMember::attach_reader(flowfs_bus_attach& answer) {
   if (!rights_.receive) {
     return;
   }
-  std::uint64_t sequence = FLOWFS_SEQUENCE_ANY;
+  std::uint64_t sequence = 0;
   if (live_->direct) {
     sequence = begin_apart();
+    slot_.renew_lane(pool::Generation{log_generation_}, FLOWFS_LANE_OPEN);
   } else {
-    log_generation_ = live_->log->generation();
-    read_ = live_->data.map(port_, *this);
+    sequence = begin_shared(FLOWFS_LANE_OPEN);
   }
-  slot_.renew_lane(pool::Generation{log_generation_}, FLOWFS_LANE_OPEN);
   answer.log_generation = log_generation_;
-  answer.read = {.hot = read_, .bulk = 0, .sequence = sequence};
+  answer.read = {.hot = said_.position, .bulk = 0, .sequence = sequence};
 }
 
 void MappedMember::attach_sender(flowfs_bus_attach& answer) {
@@ -234,9 +234,18 @@ void MappedMember::finish() {
 
 // --- what it reads ---
 
-std::uint64_t MappedMember::position() {
+// Returns the number of the first message that it has to read there.
+std::uint64_t MappedMember::begin_shared(std::uint64_t retired_at) {
+  log_generation_ = live_->log->generation();
+  const bus::Bus::Start start = live_->data.map(port_, *this);
+  said_ = {.position = start.position};
+  slot_.renew_lane(pool::Generation{log_generation_}, retired_at);
+  return start.sequence;
+}
+
+bus::MappedReader::Said MappedMember::said() {
   if (lied_) {
-    return read_;
+    return said_;
   }
   const auto guard = this->guard();
   const flowfs_cursors& cursors = segment_->header().cursors;
@@ -244,14 +253,20 @@ std::uint64_t MappedMember::position() {
   // of sleep_room in arm().
   if (pool::shared(cursors.generation).load(std::memory_order_seq_cst) == log_generation_) {
     const std::uint64_t hot = pool::shared(cursors.hot).load(std::memory_order_seq_cst);
-    if (hot < read_ || hot > live_->log->end() || hot % FLOWFS_RECORD_ALIGN != 0) {
+    if (hot < said_.position || hot > live_->log->end() || hot % FLOWFS_RECORD_ALIGN != 0) {
       lie();
     } else {
-      read_ = hot;
+      const flowfs_log_tally& tally = segment_->header().present_log;
+      // relaxed, both: figures that stand for themselves.
+      const std::uint64_t lost = pool::shared(tally.lost).load(std::memory_order_relaxed);
+      const std::uint64_t bytes = pool::shared(tally.bytes).load(std::memory_order_relaxed);
+      said_ = {.position = hot,
+               .lost = std::max(lost, said_.lost),
+               .bytes = std::max(bytes, said_.bytes)};
     }
   }
   check(guard);
-  return read_;
+  return said_;
 }
 
 void MappedMember::await() {
@@ -264,8 +279,8 @@ void MappedMember::await() {
 // Whether there is what it would be woken for.
 bool MappedMember::has_something() {
   if (awaited_) {
-    const std::uint64_t before = read_;
-    if (position() != before) {
+    const std::uint64_t before = said_.position;
+    if (said().position != before) {
       return true;
     }
   }
@@ -317,7 +332,7 @@ void MappedMember::disarm() {
 void MappedMember::rung() {
   disarm();
   if (std::exchange(awaited_, false)) {
-    live_->data.refresh(Clock::now());
+    live_->data.has_read(Clock::now());
     buses_.settle(*live_);
   }
   serve();

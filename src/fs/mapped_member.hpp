@@ -102,10 +102,11 @@ class MappedMember final : public bus::MappedReader {
   }
   [[nodiscard]] int fd() const { return is_direct() ? direct_log_->fd() : segment_->fd().get(); }
 
-  std::uint64_t position() override;
+  Said said() override;
   void await() override;
 
  private:
+  std::uint64_t begin_shared(std::uint64_t retired_at);
   [[nodiscard]] pool::FaultGuard guard() const { return pool::FaultGuard(segment_->bytes()); }
   void check(const pool::FaultGuard& guard);
   void attach_reader(flowfs_bus_attach& answer);
@@ -142,7 +143,7 @@ class MappedMember final : public bus::MappedReader {
   std::optional<pool::Sleeper> room_sleeper_;
   Loop::FutexWait wait_;
   std::uint64_t log_generation_ = 0;
-  std::uint64_t read_ = 0;  // of the log
+  Said said_;
   std::optional<ApartTally> apart_;
   std::optional<std::uint64_t> apart_end_;  // the log that it counts has been retired
   std::uint64_t refused_ = 0;

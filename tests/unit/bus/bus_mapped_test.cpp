@@ -17,7 +17,8 @@ namespace {
 class FakeLog : public SharedLog {
  public:
   Extent append(PortId /*from*/, std::span<const std::byte> message) override {
-    const Extent extent{.begin = text.size(), .end = text.size() + message.size()};
+    const Extent extent{
+        .begin = text.size(), .end = text.size() + message.size(), .sequence = messages++};
     text.append(reinterpret_cast<const char*>(message.data()), message.size());
     return extent;
   }
@@ -32,15 +33,23 @@ class FakeLog : public SharedLog {
     return std::as_bytes(std::span(text)).subspan(begin, length);
   }
   [[nodiscard]] std::uint64_t end() const override { return text.size(); }
+  [[nodiscard]] std::uint64_t sequence() const override { return messages; }
 
   std::string text;
+  std::uint64_t messages = 0;
   std::uint64_t floor = 0;
 };
 
 struct Reader : MappedReader {
-  std::uint64_t position() override { return at; }
+  Said said() override {
+    ++asked;
+    return {.position = at, .lost = lost, .bytes = bytes};
+  }
   void await() override { ++awaited; }
   std::uint64_t at = 0;
+  std::uint64_t lost = 0;
+  std::uint64_t bytes = 0;
+  int asked = 0;
   int awaited = 0;
 };
 
@@ -68,7 +77,10 @@ class BusMapped : public ::testing::Test {
     if (!bus.is_shared()) {
       bus.share(log);
     }
-    readers[id].at = bus.map(id, readers[id]);
+    readers.erase(id);
+    const Bus::Start start = bus.map(id, readers[id]);
+    readers[id].at = start.position;
+    sequences[id] = start.sequence;
   }
   SendOutcome send(PortId from, std::string_view text) {
     const SendOutcome outcome =
@@ -87,6 +99,7 @@ class BusMapped : public ::testing::Test {
   void set(Limits limits) { bus.set_limits(limits, now); }
   // Reads all that the log has.
   void read_all(PortId id) {
+    readers[id].bytes += log.end() - readers[id].at;
     readers[id].at = log.end();
     bus.refresh(now);
     EXPECT_EQ(bus.check_invariants(), "");
@@ -95,6 +108,7 @@ class BusMapped : public ::testing::Test {
   Instant now{};
   FakeLog log;
   std::map<PortId, Reader> readers;
+  std::map<PortId, std::uint64_t> sequences;  // of the first message
   std::vector<std::unique_ptr<Listener>> listeners;
   Bus bus{Limits{}};
 };
@@ -151,7 +165,9 @@ TEST_F(BusMapped, loses_the_oldest_where_the_bus_is_lossy) {
     readers[quick].at = log.end();
     EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
   }
+  bus.refresh(now);
   EXPECT_EQ(bus.counts(mapped).dropped, 3U);
+  EXPECT_EQ(bus.counts(mapped).lag, 2U);
   EXPECT_EQ(bus.counts(quick).dropped, 0U);
   EXPECT_EQ(log.floor, 30U);
 }
@@ -169,8 +185,152 @@ TEST_F(BusMapped, makes_senders_wait_where_the_bus_is_lossless) {
   EXPECT_GT(readers[mapped].awaited, 0);
   EXPECT_EQ(listeners[0]->rooms, 0);
   readers[mapped].at = 10;
-  bus.refresh(now);
+  bus.has_read(now);
   EXPECT_EQ(listeners[0]->rooms, 1);
+}
+
+TEST_F(BusMapped, makes_senders_wait_for_the_slowest_alone) {
+  set({.lossless = true, .depth_bytes = 2 * kCost});
+  const PortId sender = join();
+  const std::vector<PortId> all{join(), join(), join()};
+  for (const PortId id : all) {
+    map(id);
+  }
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  readers[all[0]].at = readers[all[2]].at = log.end();
+  bus.wait_for_room(sender, 10, now);
+  bus.has_read(now);
+  EXPECT_EQ(readers[all[0]].awaited + readers[all[2]].awaited, 1) << "before they were looked at";
+  EXPECT_GT(readers[all[1]].awaited, 0);
+  EXPECT_EQ(listeners[0]->rooms, 0);
+  readers[all[1]].at = 10;
+  bus.has_read(now);
+  EXPECT_EQ(listeners[0]->rooms, 1);
+  EXPECT_EQ(bus.counts(all[0]).delivered, 2U);
+}
+
+TEST_F(BusMapped, waits_for_nobody_who_has_left) {
+  set({.lossless = true, .depth_bytes = kCost});
+  const PortId sender = join();
+  const PortId slow = join();
+  const PortId quick = join();
+  map(slow);
+  map(quick);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  bus.wait_for_room(sender, 10, now);
+  readers[quick].at = log.end();
+  bus.leave(slow, now);
+  bus.has_read(now);
+  EXPECT_EQ(listeners[0]->rooms, 1);
+  EXPECT_EQ(bus.check_invariants(), "");
+}
+
+TEST_F(BusMapped, is_seldom_looked_at_however_much_is_sent) {
+  set({.depth_bytes = 4 * kCost});
+  const PortId sender = join();
+  const PortId stopped = join();
+  const PortId quick = join();
+  map(stopped);
+  map(quick);
+  for (int i = 0; i < 1000; ++i) {
+    readers[quick].at = log.end();
+    EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  }
+  EXPECT_LT(readers[stopped].asked, 10);
+  readers[stopped].at = log.floor;  // from there it goes on, and says so
+  readers[stopped].lost = 996;
+  read_all(stopped);
+  read_all(quick);
+  EXPECT_EQ(bus.counts(stopped).dropped, 996U);
+  EXPECT_EQ(bus.counts(stopped).delivered, 4U);
+  EXPECT_EQ(bus.counts(quick).dropped, 0U);
+  EXPECT_EQ(bus.counts(quick).delivered, 1000U);
+}
+
+TEST_F(BusMapped, is_known_to_have_read_what_was_forgotten_since) {
+  set({.depth_bytes = 2 * kCost});
+  const PortId sender = join();
+  const PortId mapped = join();
+  map(mapped);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  }
+  readers[mapped].at = 50;  // five of them, before they went
+  bus.refresh(now);
+  EXPECT_EQ(bus.counts(mapped).delivered, 5U);
+  EXPECT_EQ(bus.counts(mapped).dropped, 3U);
+  EXPECT_EQ(bus.counts(mapped).lag, 2U);
+}
+
+TEST_F(BusMapped, has_dropped_what_it_skips) {
+  const PortId sender = join();
+  const PortId mapped = join();
+  map(mapped);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  }
+  readers[mapped].lost = 4;
+  readers[mapped].bytes = 10;
+  readers[mapped].at = log.end();
+  bus.refresh(now);
+  EXPECT_EQ(bus.counts(mapped).delivered, 1U);
+  EXPECT_EQ(bus.counts(mapped).delivered_bytes, 10U);
+  EXPECT_EQ(bus.counts(mapped).dropped, 4U);
+}
+
+TEST_F(BusMapped, says_of_itself_no_more_than_can_be) {
+  const PortId sender = join();
+  const PortId mapped = join();
+  map(mapped);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  readers[mapped].lost = readers[mapped].bytes = UINT64_MAX;
+  readers[mapped].at = log.end();
+  bus.refresh(now);
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  EXPECT_EQ(bus.counts(mapped).dropped, 1U);
+  EXPECT_EQ(bus.counts(mapped).delivered, 0U);
+  EXPECT_LE(bus.counts(mapped).delivered_bytes, 10U);
+  EXPECT_EQ(bus.counts(mapped).lag, 1U);
+}
+
+TEST_F(BusMapped, is_told_of_a_message_only_where_it_waits_for_one) {
+  const PortId sender = join();
+  const PortId mapped = join();
+  map(mapped);
+  map(sender);
+  EXPECT_EQ(send(sender, "one"), SendOutcome::ok);
+  EXPECT_EQ(listeners[1]->messages, 0);
+  bus.await_message(mapped);
+  bus.await_message(mapped);
+  EXPECT_EQ(send(mapped, "its own"), SendOutcome::ok);
+  EXPECT_EQ(listeners[1]->messages, 0);
+  EXPECT_EQ(send(sender, "two"), SendOutcome::ok);
+  EXPECT_EQ(send(sender, "three"), SendOutcome::ok);
+  EXPECT_EQ(listeners[1]->messages, 1);
+}
+
+TEST_F(BusMapped, does_not_count_what_it_sent_itself) {
+  set({.depth_bytes = 3 * kCost});
+  const PortId one = join();
+  const PortId other = join();
+  map(one);
+  EXPECT_EQ(send(one, "ten bytes!"), SendOutcome::ok);  // kept for a file
+  EXPECT_EQ(bus.counts(one).lag, 0U);
+  map(other);
+  for (const PortId from : {one, other, one, other}) {
+    EXPECT_EQ(send(from, "ten bytes!"), SendOutcome::ok);
+  }
+  bus.refresh(now);
+  EXPECT_EQ(bus.counts(one).lag + bus.counts(one).dropped, 2U);
+  EXPECT_EQ(bus.counts(other).lag + bus.counts(other).dropped, 3U);
+  readers[one].lost = 2;  // its own, and it has not seen that
+  read_all(one);
+  read_all(other);
+  EXPECT_EQ(bus.counts(one).dropped, 0U);
+  EXPECT_EQ(bus.counts(one).delivered, 2U);
+  EXPECT_EQ(bus.counts(other).delivered + bus.counts(other).dropped, 3U);
+  EXPECT_EQ(bus.log_bytes(), 0U);
 }
 
 TEST_F(BusMapped, finds_room_that_was_made_without_telling) {
@@ -200,6 +360,21 @@ TEST_F(BusMapped, is_cut_off_only_where_it_has_really_not_read) {
   EXPECT_EQ(bus.counts(quick).delivered, 1U);
 }
 
+TEST_F(BusMapped, gives_up_receiving_with_what_it_has_read_counted) {
+  const PortId sender = join();
+  const PortId mapped = join();
+  map(mapped);
+  (void)send(sender, "one");
+  (void)send(sender, "two");
+  readers[mapped].at = 3;
+  bus.give_up(mapped, {.receive = false, .send = true}, now);
+  EXPECT_EQ(bus.counts(mapped).delivered, 1U);
+  EXPECT_EQ(bus.counts(mapped).dropped, 1U);
+  EXPECT_EQ(bus.log_bytes(), 0U);
+  EXPECT_EQ(send(sender, "three"), SendOutcome::ok);
+  EXPECT_EQ(bus.counts(mapped).lag, 0U);
+}
+
 TEST_F(BusMapped, leaves_with_what_it_has_read_counted) {
   const PortId sender = join();
   const PortId mapped = join();
@@ -223,6 +398,7 @@ TEST_F(BusMapped, keeps_history_in_the_log) {
   EXPECT_EQ(read(late), "two");
   map(late);
   EXPECT_EQ(log.text.substr(readers[late].at), "three");
+  EXPECT_EQ(sequences[late], 2U);
 }
 
 // --- apart: the log is its sender's ---
@@ -275,7 +451,7 @@ TEST_F(BusMapped, is_set_apart_where_its_messages_still_lie) {
   (void)send(sender, "before");
   for (const std::uint64_t number : {0U, 1U, 2U}) {
     bus.copy(sender, std::as_bytes(std::span("copy", 4)),
-             {.begin = number * 32, .end = number * 32 + 32}, number, now);
+             {.begin = number * 32, .end = number * 32 + 32, .sequence = number}, now);
   }
   const Bus::Unread unread = bus.set_apart(reader, 32, now);
   EXPECT_EQ(unread.messages, 2U);
