@@ -29,6 +29,7 @@ void Bus::set_limits(const Limits& limits, Instant now) {
   }
   shrink_to_depth();
   log_.trim(limits_.history);
+  give_up_shared();
   settle(now);
 }
 
