@@ -259,6 +259,41 @@ def test_with_little_memory_the_daemon_says_so_and_running_flows_go_on(fresh_dae
     daemon.stop()
 
 
+def speak(pairs):
+    """Every flow of the library still carries a message both ways."""
+    for client, server in pairs:
+        client.send(b"ping", timeout=5)
+        assert server.recv(5) == b"ping"
+        server.send(b"x" * 10_000, timeout=5)
+        assert client.recv(5) == b"x" * 10_000
+
+
+@in_python
+def test_with_little_memory_ends_are_files_and_mapped_flows_go_on(fresh_daemon):
+    daemon, name, _ = make_daemon_and_flows(fresh_daemon, 0)
+    if "passthrough yes" not in read_text(daemon.path("version")):
+        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    flows = [lib.pair(name) for _ in range(5)]
+    assert all(end.is_mapped for pair in flows for end in pair)
+    pid = daemon.process.pid
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    before = resource.prlimit(pid, resource.RLIMIT_AS, (size + (20 << 20), resource.RLIM_INFINITY))
+    while all(end.is_mapped for end in flows[-1]):
+        flows.append(lib.pair(name))
+        speak(flows[-1:])
+    assert len(flows) > 6, "20 MiB are enough for some"
+    speak(flows)
+    resource.prlimit(pid, resource.RLIMIT_AS, before)
+    flows.append(lib.pair(name))
+    assert all(end.is_mapped for end in flows[-1])
+    speak(flows)
+    for end in itertools.chain(*flows):
+        end.close()
+    wait_for(lambda: not daemon.flow_states(), "no flows")
+    daemon.stop()
+
+
 def test_the_daemons_limit_of_flows_is_enfile(fresh_daemon):
     daemon = fresh_daemon("[limits.total]\nflows = 10\n").start()
     name = daemon.name("n")
