@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Both ends of a lane against a peer that writes what the input says, before and between the reads:
-// nothing is touched outside the segments, and a lie is final.
+// nothing is touched outside the segments, and a lie is final. And an honest lane against a queue.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
+#include <deque>
 #include <vector>
 
+#include "memory.hpp"
 #include "pool/lane.hpp"
 #include "pool/shared.hpp"
 
 namespace {
 
+using flowfs::fuzz::Memory;
+using flowfs::fuzz::require;
+using flowfs::pool::CursorPublisher;
 using flowfs::pool::Geometry;
 using flowfs::pool::LaneReader;
 using flowfs::pool::LaneWalk;
@@ -21,26 +24,6 @@ using flowfs::pool::LaneWriter;
 using flowfs::pool::Position;
 
 constexpr flowfs::pool::Generation kGeneration{1};
-
-void require(bool condition) {
-  if (!condition) {
-    std::abort();
-  }
-}
-
-// On the heap, so that AddressSanitizer knows where it ends.
-class Memory {
- public:
-  explicit Memory(std::size_t size)
-      : data_(static_cast<std::byte*>(std::aligned_alloc(4'096, size)), &std::free), size_(size) {
-    std::memset(data_.get(), 0, size);
-  }
-  [[nodiscard]] std::span<std::byte> bytes() const { return {data_.get(), size_}; }
-
- private:
-  std::unique_ptr<std::byte, decltype(&std::free)> data_;
-  std::size_t size_;
-};
 
 class Trial {
  public:
@@ -236,6 +219,112 @@ class Trial {
   std::vector<std::byte> copy_;
 };
 
+// What is published is read, whole and in order, and there is nothing else.
+class Honest {
+ public:
+  Honest(FuzzedDataProvider& input, const Geometry& geometry)
+      : input_(&input),
+        geometry_(geometry),
+        from_(geometry.segment_bytes()),
+        to_(geometry.segment_bytes()) {}
+
+  void step() {
+    switch (input_->ConsumeIntegralInRange(0, 7)) {
+      case 0:
+      case 1:
+        send();
+        break;
+      case 2:
+        lend();
+        break;
+      case 3:
+        writer_.publish();
+        std::ranges::move(staged_, std::back_inserter(published_));
+        staged_.clear();
+        break;
+      case 4:
+        if (input_->ConsumeIntegralInRange(0, 7) == 0) {
+          writer_.abandon();
+          staged_.clear();
+        }
+        break;
+      case 5:
+        cursors_.publish(reader_.position());
+        break;
+      default:
+        receive();
+    }
+  }
+  // Drained, it takes a message of any length.
+  void finish() {
+    writer_.publish();
+    std::ranges::move(staged_, std::back_inserter(published_));
+    while (!published_.empty()) {
+      receive();
+    }
+    receive();
+    cursors_.publish(reader_.position());
+    require(writer_.room_for_any() == LaneWriter::Outcome::ok);
+  }
+
+ private:
+  std::vector<std::byte> message() {
+    const bool is_long = input_->ConsumeIntegralInRange(0, 3) == 0;
+    const auto length = input_->ConsumeIntegralInRange<std::size_t>(
+        1, is_long ? geometry_.mtu_bytes : geometry_.inline_bytes);
+    return std::vector<std::byte>(length, std::byte{input_->ConsumeIntegral<std::uint8_t>()});
+  }
+  void send() {
+    std::vector<std::byte> sent = message();
+    const auto room = writer_.room_for(sent.size());
+    const auto outcome = writer_.stage(sent);
+    require(outcome == room && outcome != LaneWriter::Outcome::corrupt);
+    if (outcome == LaneWriter::Outcome::ok) {
+      staged_.push_back(std::move(sent));
+    }
+  }
+  void lend() {
+    std::vector<std::byte> sent = message();
+    const auto lent = input_->ConsumeIntegralInRange<std::size_t>(sent.size(), geometry_.mtu_bytes);
+    std::span<std::byte> place;
+    const auto outcome = writer_.loan(lent, place);
+    require(outcome != LaneWriter::Outcome::corrupt);
+    if (outcome != LaneWriter::Outcome::ok) {
+      return;
+    }
+    std::ranges::fill(place, std::byte{0xff});
+    if (input_->ConsumeIntegralInRange(0, 3) == 0) {
+      writer_.cancel_loan();
+      return;
+    }
+    std::ranges::copy(sent, place.begin());
+    writer_.stage_loan(sent.size());
+    staged_.push_back(std::move(sent));
+  }
+  void receive() {
+    LaneReader::Record record;
+    const auto found = reader_.peek(record);
+    require(found ==
+            (published_.empty() ? LaneReader::Outcome::empty : LaneReader::Outcome::record));
+    if (found == LaneReader::Outcome::record) {
+      require(std::ranges::equal(record.payload, published_.front()));
+      published_.pop_front();
+      reader_.pop();
+    }
+  }
+
+  FuzzedDataProvider* input_;
+  Geometry geometry_;
+  Memory from_;
+  Memory to_;
+  LaneWriter writer_{geometry_, from_.bytes(), to_.bytes(), kGeneration, {}};
+  LaneReader reader_{geometry_, from_.bytes(), {}};
+  CursorPublisher cursors_{
+      geometry_, flowfs::pool::segment_header(to_.bytes()).cursors, kGeneration, {}};
+  std::deque<std::vector<std::byte>> staged_;
+  std::deque<std::vector<std::byte>> published_;
+};
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -247,6 +336,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Position start{.hot = anywhere ? input.ConsumeIntegral<std::uint64_t>() >> 1U : 0,
                        .bulk = anywhere ? input.ConsumeIntegral<std::uint64_t>() >> 1U : 0,
                        .sequence = input.ConsumeBool() ? 0 : FLOWFS_SEQUENCE_ANY};
+  if (input.ConsumeIntegralInRange(0, 2) == 0) {
+    Honest honest(input, *geometry);
+    for (int i = 0; i < 2'000 && input.remaining_bytes() > 0; ++i) {
+      honest.step();
+    }
+    honest.finish();
+    return 0;
+  }
   Trial trial(input, *geometry, start);
   for (int i = 0; i < 2'000 && input.remaining_bytes() > 0; ++i) {
     trial.step();

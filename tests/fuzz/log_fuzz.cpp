@@ -5,45 +5,24 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <memory>
 #include <vector>
 
+#include "memory.hpp"
 #include "pool/bus_log.hpp"
 
 namespace {
 
+using flowfs::fuzz::Memory;
+using flowfs::fuzz::require;
 using flowfs::pool::log_cost;
 using flowfs::pool::LogReader;
 using flowfs::pool::LogWriter;
 
 constexpr std::size_t kRing = 4'096;
+constexpr std::size_t kBytes = FLOWFS_LOG_HEADER_BYTES + kRing;
 constexpr std::size_t kLongest = 1'500;
 constexpr std::uint32_t kOrigins = 3;
-
-void require(bool condition) {
-  if (!condition) {
-    std::abort();
-  }
-}
-
-// On the heap, so that AddressSanitizer knows where it ends.
-class Memory {
- public:
-  Memory()
-      : data_(static_cast<std::byte*>(std::aligned_alloc(4'096, FLOWFS_LOG_HEADER_BYTES + kRing)),
-              &std::free) {
-    std::memset(data_.get(), 0, FLOWFS_LOG_HEADER_BYTES + kRing);
-  }
-  [[nodiscard]] std::span<std::byte> bytes() const {
-    return {data_.get(), FLOWFS_LOG_HEADER_BYTES + kRing};
-  }
-
- private:
-  std::unique_ptr<std::byte, decltype(&std::free)> data_;
-};
 
 struct Sent {
   std::uint64_t begin = 0;  // behind the message before, padding included
@@ -171,7 +150,7 @@ class Honest {
   }
 
   FuzzedDataProvider* input_;
-  Memory memory_;
+  Memory memory_{kBytes};
   LogWriter writer_{memory_.bytes()};
   std::array<Reader, 2> readers_ = {Reader(memory_, 0), Reader(memory_, 1)};
   std::vector<Sent> published_;
@@ -250,7 +229,7 @@ class Lied {
   }
 
   FuzzedDataProvider* input_;
-  Memory memory_;
+  Memory memory_{kBytes};
   LogReader reader_;
   std::vector<std::byte> copy_;
 };
