@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 
 import pytest
 from harness import Name, binary, close
@@ -13,6 +14,7 @@ from procs import sh, wait_for
 from test_flowctl_pages import ROOT, sections, source
 from test_handshakes import NONBLOCK, certificate, until_refused
 
+DIAL_S = 0.005  # between dials: 500 a second of one user are let through
 PAGE = "flowfs-security.7"
 RECIPES = ["A closed laboratory", "A public service", "Both sides", "Rotation of keys",
            "Revocation"]
@@ -150,6 +152,7 @@ def test_rotation_of_keys(shell, mount):
     def dial():
         while not (swapped.is_set() and told and "CN=log.2" in told[-1]):
             told.append(subjects(mount, name))
+            time.sleep(DIAL_S)
     dialler = threading.Thread(target=dial)
     dialler.start()
     try:
