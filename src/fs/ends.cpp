@@ -137,7 +137,7 @@ void Ends::ask(Request request, Node node, int flags, registry::NameId name,
 // False where too many wait for theirs.
 bool Ends::try_handshake(std::uint64_t serial, const Asking& asking) {
   return handshakes_.try_run(
-      asking.text, asking.given, asking.uid,
+      asking.text, asking.given, asking.uid, [this, serial] { return asking_.contains(serial); },
       [this, serial](Admission admission) { answered(serial, std::move(admission)); });
 }
 

@@ -141,7 +141,8 @@ void Handshakes::configure(std::string folder) {
   state_ = std::make_shared<State>(std::move(folder));
 }
 
-bool Handshakes::try_run(const std::string& name, GivenSecurity given, uid_t uid, Done done) {
+bool Handshakes::try_run(const std::string& name, GivenSecurity given, uid_t uid, Wanted wanted,
+                         Done done) {
   FLOWFS_CHECK(state_ != nullptr);
   struct Outcome {
     Admission admission;
@@ -161,7 +162,8 @@ bool Handshakes::try_run(const std::string& name, GivenSecurity given, uid_t uid
     finish(name, uid, outcome->admission);
     done(std::move(outcome->admission));
   };
-  if (!waiting_.try_add(uid, {.run = std::move(job), .done = std::move(told)})) {
+  if (!waiting_.try_add(
+          uid, {.wanted = std::move(wanted), .run = std::move(job), .done = std::move(told)})) {
     return false;
   }
   if (!busy_) {
@@ -172,6 +174,9 @@ bool Handshakes::try_run(const std::string& name, GivenSecurity given, uid_t uid
 
 void Handshakes::run_next() {
   std::optional<Job> job = waiting_.take();
+  while (job && !job->wanted()) {
+    job = waiting_.take();
+  }
   busy_ = job.has_value();
   if (!busy_) {
     return;

@@ -49,6 +49,7 @@ struct Admission {
 
 class Handshakes {
  public:
+  using Wanted = std::function<bool()>;
   using Done = std::function<void(Admission)>;
 
   explicit Handshakes(Loop& loop) : loop_(loop) {}
@@ -61,8 +62,10 @@ class Handshakes {
   [[nodiscard]] bool wanted(const GivenSecurity& given, Instant now) const {
     return given.asks() || now >= next_look_;
   }
-  // False where too many wait, of this user or of all. `done` runs later.
-  [[nodiscard]] bool try_run(const std::string& name, GivenSecurity given, uid_t uid, Done done);
+  // False where too many wait, of this user or of all. `done` runs later, unless nobody wants it
+  // any more when its turn comes.
+  [[nodiscard]] bool try_run(const std::string& name, GivenSecurity given, uid_t uid, Wanted wanted,
+                             Done done);
 
   [[nodiscard]] std::uint64_t admitted() const { return admitted_; }
   [[nodiscard]] std::uint64_t refused() const { return refused_; }
@@ -73,6 +76,7 @@ class Handshakes {
 
   struct State;  // what the worker uses
   struct Job {
+    Wanted wanted;
     std::function<void()> run;  // on the worker
     std::function<void()> done;
   };

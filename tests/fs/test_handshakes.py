@@ -270,11 +270,31 @@ def dial_at_once(path, count):
         return list(threads.map(dial, range(count))).count(None)
 
 
-def test_nobody_waits_for_all_that_another_has_dialled(daemon, secured):
+@pytest.fixture
+def slow(secured):
+    """A name that everybody may dial, whose handshakes take long."""
+    name = secured('encrypt = "require"\nkey-exchange = ["ffdhe4096"]\n')
+    os.chmod(name.path, 0o711)
+    os.chmod(name.dial, 0o666)
+    return name
+
+
+def test_nobody_is_checked_who_has_been_killed(daemon, slow):
+    """But for the one who was being checked then."""
+    many = 48
+    dialler = Child(dial_at_once, slow.dial, many, uid=ALICE)
+    wait_for(lambda: held(daemon, ALICE) >= many // 2, "dials that wait")
+    dialler.kill()
+    dialler.reap()
+    wait_for(lambda: held(daemon, ALICE) == 0, "no dials that wait")
+    before, mine = handshakes(daemon)["admitted"], 8
+    for _ in range(mine):  # her turns come in between
+        close(slow.open_dial(NONBLOCK))
+    assert handshakes(daemon)["admitted"] - before <= mine + 1
+
+
+def test_nobody_waits_for_all_that_another_has_dialled(daemon, slow):
     """But for one of his handshakes, however long each of them takes."""
-    slow = secured('encrypt = "require"\nkey-exchange = ["ffdhe4096"]\n')
-    os.chmod(slow.path, 0o711)
-    os.chmod(slow.dial, 0o666)
     name = Name(daemon, f"{slow.name}-quick")
     os.mkdir(name.path)
     write_text(name.file("security", "encrypt"), "require")
