@@ -21,6 +21,7 @@ struct Checked {
   std::string subject;
   std::time_t until = 0;
   auth::Verdict verdict = auth::Verdict::refused;
+  bool asked = false;  // a policy of the folder wants it to be shown
 };
 
 std::string date_of(std::time_t time) {
@@ -79,14 +80,25 @@ class Check {
 
   // Whether no flow would come about with the policy of this side, whatever the other one is like.
   void check_policy(const std::string& path, auth::Side side, const auth::NameSecurity& found) {
-    const auth::Authenticate own =
-        side == auth::Side::server ? auth::Authenticate::server : auth::Authenticate::client;
-    if (covers(found.policy->authenticate, own) && found.credential == nullptr) {
+    if (covers(found.policy->authenticate, shown_by(side)) && found.credential == nullptr) {
       refuse({path, std::string(to_string(auth::Refusal::no_credential))});
     }
     if (const auto offer = offer_of(*found.policy, found.server_key != nullptr); !offer) {
       refuse({path, std::string(to_string(offer.error()))});
     }
+  }
+
+  static auth::Authenticate shown_by(auth::Side side) {
+    return side == auth::Side::server ? auth::Authenticate::server : auth::Authenticate::client;
+  }
+
+  // Whether either side of the name asks for the certificate of `whose`.
+  bool is_asked(auth::Side whose, const std::string& name) {
+    return std::ranges::any_of(
+        std::array{auth::Side::server, auth::Side::client}, [&](const auth::Side side) {
+          const auto found = folder_.of(side, name, now_);
+          return found && found->policy && covers(found->policy->authenticate, shown_by(whose));
+        });
   }
 
   // As the other side would see it.
@@ -99,7 +111,8 @@ class Check {
          .name = name,
          .subject = credential.leaf().subject(),
          .until = credential.leaf().valid_until(),
-         .verdict = verify_chain(credential.chain(), trust, name, purpose, std::time(nullptr))});
+         .verdict = verify_chain(credential.chain(), trust, name, purpose, std::time(nullptr)),
+         .asked = is_asked(side, name)});
   }
 
   auth::SecurityFolder folder_;
@@ -117,7 +130,8 @@ void print_json_of(const std::string& path, const Check& check) {
                             {"subject", one.subject},
                             {"until", date_of(one.until)},
                             {"verdict", info(one.verdict).name},
-                            {"words", info(one.verdict).words}});
+                            {"words", info(one.verdict).words},
+                            {"asked", one.asked}});
   }
   nlohmann::ordered_json refused = nlohmann::ordered_json::array();
   for (const auth::Complaint& complaint : check.complaints()) {
@@ -142,6 +156,14 @@ void print_text_of(const std::string& path, const Check& check) {
   print_text(fmt::format("{}: {} {}\n{}", path, check.authorities(),
                          check.authorities() == 1 ? "authority" : "authorities",
                          table.empty() ? "" : '\n' + table.render(terminal_width(STDOUT_FILENO))));
+  for (const Checked& one : check.checked()) {
+    if (!one.asked) {
+      print_text(
+          fmt::format("\nnot asked for: {}/{}\n  no enc.toml of the name has an "
+                      "\"authenticate\" that wants this certificate\n",
+                      to_string(one.side), one.name));
+    }
+  }
   for (const auth::Complaint& complaint : check.complaints()) {
     print_text(fmt::format("\nrefused {}\n  {}\n", complaint.path, complaint.why));
   }

@@ -85,6 +85,27 @@ def test_what_is_written_is_told(security):
         security.file("client", "log", "key.pem"), security.file("client", "log", "crt.pem")]
 
 
+def test_check_tells_which_certificates_nobody_asks_for(empty):
+    empty.made("lab", "log")
+
+    def not_asked():
+        found = {f"{one['side']}/{one['name']}" for one in empty.check()[1]["certificates"]
+                 if not one["asked"]}
+        _, out, _ = flowctl_cert("check", empty.path)
+        assert {line.removeprefix("not asked for: ") for line in out.splitlines()
+                if line.startswith("not asked for: ")} == found
+        return found
+
+    def policy(side, value):
+        with open(empty.file(side, "log", "enc.toml"), "w", encoding="ascii") as file:
+            file.write(f'authenticate = "{value}"\n')
+    assert not_asked() == {"server/log", "client/log"}
+    policy("server", "server")
+    assert not_asked() == {"client/log"}
+    policy("client", "client")
+    assert not_asked() == set()
+
+
 @pytest.mark.parametrize("side, purpose", [("server", "sslserver"), ("client", "sslclient")])
 def test_the_openssl_command_believes_it(security, side, purpose):
     security.made(side, "log")
