@@ -60,6 +60,7 @@ run_tests() {
   local preset=$1 plain=()
   shift
   if setarch "$(uname -m)" -R true 2>/dev/null; then plain=(setarch "$(uname -m)" -R); fi
+  # One more than there are cores: many tests spend most of their time waiting.
   "${plain[@]}" ctest --test-dir "$root/build/$preset" --output-on-failure --no-tests=error \
-    --parallel "$JOBS" "$@" </dev/null
+    --parallel "$((JOBS + 1))" "$@" </dev/null
 }
