@@ -29,7 +29,6 @@ void Bus::set_limits(const Limits& limits, Instant now) {
   }
   shrink_to_depth();
   log_.trim(limits_.history);
-  give_up_shared();
   settle(now);
 }
 
@@ -221,7 +220,6 @@ void Bus::store(MessageLog::Record record, std::span<const std::byte> message, I
   }
   shrink_to_depth();
   log_.trim(limits_.history);
-  give_up_shared();
   settle(now);
 }
 

@@ -47,6 +47,8 @@ void Bus::give_up_shared() {
 void Bus::share(SharedLog& log) {
   FLOWFS_CHECK(shared_ == nullptr);
   gone_.reserve(kMostGone);
+  gone_.clear();
+  log_.forget_dropped();
   for (Place place = log_.begin(); place < log_.end(); ++place) {
     MessageLog::Record& record = log_.at(place);
     record.shared = log.append(record.sender, payload_of(record));
@@ -182,23 +184,26 @@ void Bus::has_read(Instant now) {
 // behind what is not remembered any more.
 std::optional<Bus::Place> Bus::place_behind(std::uint64_t position, Place from) const {
   const bool remembers = gone_first_ + gone_.size() == log_.begin();
-  const Place start = std::max(from, remembers ? gone_first_ : log_.begin());
-  Place place = start;
-  if (place < log_.begin()) {
+  Place place = std::max(from, remembers ? gone_first_ : log_.begin());
+  const Place start = place;
+  if (place < log_.begin() && position < log_.dropped_to()) {
     const auto first = gone_.begin() + static_cast<std::ptrdiff_t>(place - gone_first_);
     place += static_cast<Place>(std::upper_bound(first, gone_.end(), position) - first);
+    return place > start ? std::optional(place) : std::nullopt;
   }
-  if (place >= log_.begin()) {
-    for (Place end = log_.end(); place < end;) {
-      const Place middle = place + (end - place) / 2;
-      if (log_.at(middle).shared.end <= position) {
-        place = middle + 1;
-      } else {
-        end = middle;
-      }
+  if (position < log_.dropped_to()) {
+    return std::nullopt;
+  }
+  place = std::max(place, log_.begin());
+  for (Place end = log_.end(); place < end;) {
+    const Place middle = place + (end - place) / 2;
+    if (log_.at(middle).shared.end <= position) {
+      place = middle + 1;
+    } else {
+      end = middle;
     }
   }
-  return place > start ? std::optional(place) : std::nullopt;
+  return place > from ? std::optional(place) : std::nullopt;
 }
 
 // What lies before `place` it has not to read any more. How many messages of others that were.

@@ -42,6 +42,7 @@ void MessageLog::pop() {
     settled_bytes_ -= cost_bytes;
   }
   bytes_ -= cost_bytes;
+  dropped_to_ = records_.front().shared.end;
   records_.pop_front();
   ++first_;
   settle();

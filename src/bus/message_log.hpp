@@ -63,6 +63,11 @@ class MessageLog {
   // The first place that somebody has still to read.
   [[nodiscard]] Place settled_end() const { return first_ + settled_; }
 
+  // Where the last record that was dropped ended in the shared log.
+  [[nodiscard]] std::uint64_t dropped_to() const { return dropped_to_; }
+  // There is another shared log now.
+  void forget_dropped() { dropped_to_ = 0; }
+
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   [[nodiscard]] std::size_t unread_bytes() const { return bytes_ - settled_bytes_; }
 
@@ -84,6 +89,7 @@ class MessageLog {
   std::size_t settled_ = 0;  // how many, from the first
   std::size_t bytes_ = 0;
   std::size_t settled_bytes_ = 0;
+  std::uint64_t dropped_to_ = 0;
 };
 
 }  // namespace flowfs::bus
