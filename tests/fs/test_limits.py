@@ -16,7 +16,7 @@ from mapped import MappedEnd
 from pools import Member
 from procs import wait_for
 
-pytestmark = pytest.mark.deadline(1800 if long_run() else 90)
+pytestmark = pytest.mark.deadline(1800 if long_run() else 240)
 AT_ONCE = 5_000 if long_run() else 500
 ROUNDS = 10 if long_run() else 3
 FLOWS_A_ROUND = 2_000 if is_sanitized() else 10_000  # a sanitizer keeps what is freed: memory is not compared
