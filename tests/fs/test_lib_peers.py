@@ -441,7 +441,7 @@ def memory_at_rest(daemon, name):
 @pytest.mark.deadline(3600 if long_run() else 300)
 def test_killed_at_any_moment_nothing_is_left(can_map, daemon, open_name, role):
     """Every second one while it is busy for certain, however slow the machine is; the others at any time."""
-    kills = 10_000 if long_run() else 100
+    kills = 10_000 if long_run() else 60
     choose = random.Random(next(seeds))
     baseline = memory = None
     counts = {"killed": 0, "clients": 0, "while opening": 0, "messages": 0}
