@@ -39,7 +39,7 @@ class Trial {
   void step() {
     switch (input_->ConsumeIntegralInRange(0, 9)) {
       case 0:
-        scribble();
+        hostile_.scribble(*input_);
         break;
       case 1:
         set_word();
@@ -66,13 +66,6 @@ class Trial {
   }
 
  private:
-  void scribble() {
-    const auto data =
-        input_->ConsumeBytes<std::uint8_t>(input_->ConsumeIntegralInRange<std::size_t>(1, 64));
-    const auto at = input_->ConsumeIntegralInRange<std::size_t>(
-        0, hostile_.bytes().size() - std::max<std::size_t>(data.size(), 1));
-    std::ranges::copy(std::as_bytes(std::span(data)), hostile_.bytes().data() + at);
-  }
   void set_word() {
     const auto at =
         input_->ConsumeIntegralInRange<std::size_t>(0, hostile_.bytes().size() / 16 - 1) * 16;

@@ -168,7 +168,7 @@ class Lied {
   void step() {
     switch (input_->ConsumeIntegralInRange(0, 5)) {
       case 0:
-        scribble();
+        memory_.scribble(*input_);
         break;
       case 1:
         plausible_record();
@@ -193,13 +193,6 @@ class Lied {
   }
   std::uint64_t near(std::uint64_t position) {
     return position + input_->ConsumeIntegralInRange<std::uint64_t>(0, 2 * kRing / 8) * 8 - kRing;
-  }
-  void scribble() {
-    const auto data =
-        input_->ConsumeBytes<std::uint8_t>(input_->ConsumeIntegralInRange<std::size_t>(1, 64));
-    const auto at = input_->ConsumeIntegralInRange<std::size_t>(
-        0, memory_.bytes().size() - std::max<std::size_t>(data.size(), 1));
-    std::ranges::copy(std::as_bytes(std::span(data)), memory_.bytes().data() + at);
   }
   // Nearly right, where the reader looks next.
   void plausible_record() {
