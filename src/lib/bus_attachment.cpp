@@ -14,7 +14,8 @@
 namespace flowfs::lib {
 namespace {
 
-// A log that is replaced while it is opened.
+// The only sender of a bus comes or goes, and with it the log, while a member opens what it was
+// told of.
 constexpr int kTries = 8;
 
 Result<Fd> open_at(const Fd& folder, const std::string& path, int flags) {
@@ -94,6 +95,19 @@ BusAttachment::LogEnd BusAttachment::end_of(pool::Generation generation) const {
   }
 }
 
+Result<Mapping> BusAttachment::open_log() const {
+  const auto file = open_at(folder_fd, "log", O_RDONLY);
+  if (!file) {
+    return std::unexpected(file.error());
+  }
+  const auto bytes = size_of(*file);
+  if (!bytes) {
+    return std::unexpected(bytes.error());
+  }
+  return map_memory(*file, *bytes, Mapping::Access::read_only, mount_path,
+                    {.file = FLOWFS_MEMORY_BUS_LOG, .object = answer.member});
+}
+
 Result<std::shared_ptr<const MappedLog>> BusAttachment::map_log() const {
   // The slot says which log there is, not the log: its page may be another client's to write.
   const auto present = [this] {
@@ -101,21 +115,12 @@ Result<std::shared_ptr<const MappedLog>> BusAttachment::map_log() const {
   };
   for (int left = kTries; left > 0; --left) {
     const std::uint64_t before = present();
-    const auto file = open_at(folder_fd, "log", O_RDONLY);
-    if (!file) {
-      return std::unexpected(file.error());
+    auto mapping = open_log();
+    if (present() != before) {
+      continue;  // whatever was opened, or not
     }
-    const auto bytes = size_of(*file);
-    if (!bytes) {
-      return std::unexpected(bytes.error());
-    }
-    auto mapping = map_memory(*file, *bytes, Mapping::Access::read_only, mount_path,
-                              {.file = FLOWFS_MEMORY_BUS_LOG, .object = answer.member});
     if (!mapping) {
       return std::unexpected(mapping.error());
-    }
-    if (present() != before) {
-      continue;
     }
     if (!is_log(mapping->bytes())) {
       return fail(EPROTO, "log of the bus");
@@ -158,41 +163,52 @@ Status BusAttachment::map_status() {
   return {};
 }
 
-Result<std::unique_ptr<BusAttachment>> BusAttachment::attach(const std::string& mount, Fd folder,
-                                                             std::uint64_t port) {
-  auto made = std::unique_ptr<BusAttachment>(new BusAttachment);
-  made->mount_path = mount;
-  made->folder_fd = std::move(folder);
-  auto tx = open_at(made->folder_fd, "port/" + std::to_string(port) + "/tx", O_RDWR);
-  if (!tx) {
-    return std::unexpected(tx.error());
+Status BusAttachment::try_attach(std::uint64_t port) {
+  auto opened = open_at(folder_fd, "port/" + std::to_string(port) + "/tx", O_RDWR);
+  if (!opened) {
+    return std::unexpected(opened.error());
   }
-  made->tx_fd = std::move(*tx);
-  if (::ioctl(made->tx_fd.get(), FLOWFS_IOC_BUS, &made->answer) != 0) {
+  tx_fd = std::move(*opened);
+  if (::ioctl(tx_fd.get(), FLOWFS_IOC_BUS, &answer) != 0) {
     return fail_errno("attach");
   }
-  if (made->answer.version != FLOWFS_LAYOUT_VERSION || made->answer.port != port) {
+  if (answer.version != FLOWFS_LAYOUT_VERSION || answer.port != port) {
     return fail(EPROTO, "attach");
   }
-  if (Status introduced = introduce(made->tx_fd); !introduced) {
-    return std::unexpected(introduced.error());
+  if (Status introduced = introduce(tx_fd); !introduced) {
+    return introduced;
   }
-  for (const Status& mapped : {made->map_own(), made->map_status()}) {
+  for (const Status& mapped : {map_own(), map_status()}) {
     if (!mapped) {
-      return std::unexpected(mapped.error());
+      return mapped;
     }
   }
-  if (made->has(FLOWFS_BUS_RECEIVES)) {
-    auto log = made->map_log();
+  if (has(FLOWFS_BUS_RECEIVES)) {
+    auto log = map_log();
     if (!log) {
       return std::unexpected(log.error());
     }
-    made->first_log = std::move(*log);
-    if (made->first_log->generation != pool::Generation{made->answer.log_generation}) {
-      return fail(EAGAIN, "log of the bus");
-    }
+    first_log = std::move(*log);
   }
-  return made;
+  return {};
+}
+
+// Where the bus changed meanwhile it closes tx, which makes it a file again, and begins anew.
+Result<std::unique_ptr<BusAttachment>> BusAttachment::attach(const std::string& mount, Fd folder,
+                                                             std::uint64_t port) {
+  for (int left = kTries;; --left) {
+    auto made = std::unique_ptr<BusAttachment>(new BusAttachment);
+    made->mount_path = mount;
+    made->folder_fd = std::move(folder);
+    const Status attached = made->try_attach(port);
+    if (attached) {
+      return made;
+    }
+    if (attached.error().error != EAGAIN || left == 1) {
+      return std::unexpected(attached.error());
+    }
+    folder = std::move(made->folder_fd);
+  }
 }
 
 }  // namespace flowfs::lib

@@ -56,7 +56,8 @@ class BusAttachment {
   std::optional<pool::Geometry> geometry;
   Mapping tx;
   std::shared_ptr<const flowfs_status> slot;
-  // The one of answer.log_generation; none where the member does not receive.
+  // The one of answer.log_generation, or one that has followed it since; none where the member does
+  // not receive.
   std::shared_ptr<const MappedLog> first_log;
 
   [[nodiscard]] bool has(std::uint32_t flag) const { return (answer.flags & flag) != 0; }
@@ -73,8 +74,10 @@ class BusAttachment {
  private:
   // How segments and status slots know the member.
   [[nodiscard]] std::uint64_t slot_name() const { return answer.member | FLOWFS_STATUS_MEMBER; }
+  Status try_attach(std::uint64_t port);
   Status map_own();
   Status map_status();
+  [[nodiscard]] Result<Mapping> open_log() const;
 };
 
 }  // namespace flowfs::lib

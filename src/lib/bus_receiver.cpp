@@ -17,9 +17,18 @@ BusReceiver::BusReceiver(const BusAttachment& attachment, SpinBudget spin)
     return;  // it only sends
   }
   const flowfs_position& start = attachment.answer.read;
-  reader_.emplace(log_->bytes(), start.hot, start.sequence, attachment.answer.origin);
+  const bool replaced = log_->generation != pool::Generation{attachment.answer.log_generation};
+  if (replaced) {
+    begin_log();
+  } else {
+    reader_.emplace(log_->bytes(), start.hot, start.sequence, attachment.answer.origin);
+  }
   if (attachment.geometry) {
     flowfs_segment& own = attachment.own();
+    if (replaced) {
+      // relaxed, as in tell(). All of it, however much that was.
+      pool::shared(own.former_log.lost).store(UINT64_MAX, std::memory_order_relaxed);
+    }
     const flowfs_status& bus = attachment.status();
     bell_.emplace(own.bell, bus.sleep_data, bus.sleep_room);
     cursors_.emplace(*attachment.geometry, own.cursors, log_->generation, position());
@@ -51,6 +60,14 @@ void BusReceiver::step_over(std::size_t bytes) {
   publish();
 }
 
+// At the first message there for who read the log before.
+void BusReceiver::begin_log() {
+  // acquire, pairs with the daemon's store before the slot spoke of this log.
+  const std::uint64_t first = pool::shared(log_->header().first).load(std::memory_order_acquire);
+  reader_.emplace(log_->bytes(), first, first == 0 ? 0 : FLOWFS_SEQUENCE_ANY,
+                  attachment_.answer.origin);
+}
+
 // The log before has been read to its end, or what was left of it is gone.
 Status BusReceiver::follow() {
   if (!borrowed_.empty()) {
@@ -70,10 +87,7 @@ Status BusReceiver::follow() {
   lost_before_ += lost();
   passed_over_ = 0;
   read_bytes_ = 0;
-  // acquire, pairs with the daemon's store before the slot spoke of this log.
-  const std::uint64_t first = pool::shared(log_->header().first).load(std::memory_order_acquire);
-  reader_.emplace(log_->bytes(), first, first == 0 ? 0 : FLOWFS_SEQUENCE_ANY,
-                  attachment_.answer.origin);
+  begin_log();
   if (cursors_) {
     // seq_cst: under no generation the tally is of no log, while it changes from one to the other.
     pool::shared(attachment_.own().cursors.generation).store(0, std::memory_order_seq_cst);

@@ -55,6 +55,7 @@ class BusReceiver final : public MappedReceiving {
   Result<std::size_t> try_receive(Pieces into);
   bool copy(const pool::LogReader::Record& record, Pieces into);
   Status try_borrow(View& view);
+  void begin_log();
   Status follow();
   void step_over(std::size_t bytes);
   void publish();
