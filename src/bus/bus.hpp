@@ -17,12 +17,11 @@
 //   1. due = delivered + dropped + lag, `due` being the messages sent to it since it joined (and
 //      the history it got), each counted as what it is worth; totals() are the sums over all that
 //      ever were members, what one had not read when it left being dropped. Of a mapped member this
-//      is so as of refresh(); what it has not read since then counts as lag. How much of
-//      it was delivered is what it says, within what can be; it takes what overtook it for lost
-//      though it may have been its own.
+//      is so as of refresh(); what it has not read since then counts as lag. How much of it was
+//      delivered is what it says, within what can be; it takes what overtook it for lost though it
+//      may have been its own.
 //   2. It reads what was sent to it in the order in which that was sent, each message once, whole
-//   or
-//      not at all, and never what it sent itself.
+//      or not at all, and never what it sent itself.
 //   3. log_bytes() <= max(depth, cost of one message, in all its forms), but where a lossless bus
 //      had its depth lowered or had been lossy before.
 //   4. Nobody waits for room that is there.
