@@ -62,8 +62,10 @@ bool DirectBus::read_on() {
     if (found != LogReader::Outcome::record) {
       return found == LogReader::Outcome::empty;
     }
-    if (tail - reader_.position() > log_.ring_bytes() ||
-        record.payload.size() > writer_.mtu_bytes() || record.origin != writer_.origin()) {
+    // A reader that was overtaken may be past the tail as it was.
+    const std::uint64_t left = tail - std::min(tail, reader_.position());
+    if (left > log_.ring_bytes() || record.payload.size() > writer_.mtu_bytes() ||
+        record.origin != writer_.origin()) {
       return false;
     }
     if (!copies_ || copy(record)) {
@@ -95,8 +97,8 @@ bool DirectBus::copy(const LogReader::Record& record) {
 bool DirectBus::count() {
   const std::uint64_t sequence = reader_.sequence();
   const std::uint64_t moved = reader_.position() - position_;
-  if (sequence == FLOWFS_SEQUENCE_ANY) {
-    return true;  // overtaken again and again on its way to the newest: the next look tells
+  if (sequence == FLOWFS_SEQUENCE_ANY || !reader_.knows_sequence()) {
+    return true;  // overtaken at the end of this look: the next one tells
   }
   if (sequence < sequence_ || sequence - sequence_ > moved / pool::log_cost(1)) {
     return false;

@@ -132,6 +132,9 @@ class LogReader {
 
   [[nodiscard]] std::uint64_t position() const { return position_; }
   [[nodiscard]] std::uint64_t sequence() const { return sequence_; }
+  // Whether sequence() is that of the position: not where the reader was overtaken, until it has
+  // peeked.
+  [[nodiscard]] bool knows_sequence() const { return !overtaken_; }
   // Messages that were overwritten before they were read.
   [[nodiscard]] std::uint64_t lost() const { return lost_; }
 

@@ -110,8 +110,11 @@ TEST_F(BusLog, does_not_believe_a_record_overtaken_while_it_is_copied) {
   }
   EXPECT_FALSE(reader.intact());
   std::vector<std::byte> copy(record.payload.size());
+  EXPECT_TRUE(reader.knows_sequence());
   EXPECT_FALSE(reader.copy(copy));
+  EXPECT_FALSE(reader.knows_sequence());
   EXPECT_EQ(take(reader), "new");
+  EXPECT_TRUE(reader.knows_sequence());
   EXPECT_EQ(reader.lost(), 1U);
 }
 
