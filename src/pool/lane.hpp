@@ -19,6 +19,7 @@
 #include <optional>
 #include <span>
 
+#include "pool/prefetch.hpp"
 #include "pool/segment.hpp"
 
 namespace flowfs::pool {
@@ -126,6 +127,7 @@ class LaneWriter {
   };
   std::optional<Loan> loan_;
   bool corrupt_ = false;
+  Prefetch<Intent::write> prefetch_;
 };
 
 class LaneReader {
@@ -186,6 +188,8 @@ class LaneReader {
   // The record peeked and the position behind it.
   std::optional<Record> peeked_;
   Position next_;
+  Prefetch<Intent::read> prefetch_;
+  bool running_ = false;  // there was a record at the last look too
 };
 
 // Steps through all that is committed now, as nothing but an end of the walk, not of the lane: an

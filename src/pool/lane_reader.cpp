@@ -26,7 +26,8 @@ LaneReader::LaneReader(const Geometry& geometry, std::span<const std::byte> peer
       position_(start),
       offset_(start.hot % geometry.hot_bytes),
       corrupt_(start.hot % FLOWFS_RECORD_ALIGN != 0 || start.bulk % FLOWFS_BULK_ALIGN != 0),
-      next_(start) {
+      next_(start),
+      prefetch_(peer.subspan(geometry.hot_offset(), geometry.hot_bytes), start.hot) {
   FLOWFS_CHECK(geometry.valid() && peer.size() >= geometry.segment_bytes());
 }
 
@@ -52,6 +53,7 @@ LaneReader::Outcome LaneReader::peek(Record& record) {
       }
     }
     if (outcome != Outcome::record) {
+      running_ = false;
       return outcome == Outcome::corrupt ? poison() : outcome;
     }
   }
@@ -64,6 +66,10 @@ void LaneReader::pop() {
   peeked_.reset();
   position_ = next_;
   offset_ = position_.hot % geometry_.hot_bytes;
+  // Not behind the first of a run: it may be the only one, and what comes next the writer's yet.
+  if (std::exchange(running_, true)) {
+    prefetch_.follow(position_.hot);
+  }
 }
 
 LaneReader::Outcome LaneReader::poison() {

@@ -38,7 +38,8 @@ LaneWriter::LaneWriter(const Geometry& geometry, std::span<std::byte> own,
       staged_offset_(start.hot % geometry.hot_bytes),
       // The rings may be full of what the reader has not read; refresh() learns better.
       reader_hot_(round_up(behind(start.hot, geometry.hot_bytes), FLOWFS_RECORD_ALIGN)),
-      reader_bulk_(round_up(behind(start.bulk, geometry.bulk_bytes), FLOWFS_BULK_ALIGN)) {
+      reader_bulk_(round_up(behind(start.bulk, geometry.bulk_bytes), FLOWFS_BULK_ALIGN)),
+      prefetch_(own.subspan(geometry.hot_offset(), geometry.hot_bytes), start.hot) {
   FLOWFS_CHECK(geometry.valid() && own.size() >= geometry.segment_bytes());
 }
 
@@ -109,6 +110,7 @@ void LaneWriter::publish() {
   shared(record_at(first_offset_).commit).store(first_commit_, std::memory_order_seq_cst);
   first_commit_ = 0;
   committed_ = staged_;
+  prefetch_.follow(staged_.hot, reader_hot_ + geometry_.hot_bytes);
 }
 
 void LaneWriter::abandon() {

@@ -196,5 +196,43 @@ TEST(Lane, publishes_cursors_every_quarter_of_a_ring) {
   EXPECT_EQ(published, 400);
 }
 
+TEST(Prefetch, asks_for_each_line_once_and_not_beyond_what_may_be_written) {
+  using Ahead = Prefetch<Intent::write>;
+  const std::vector<std::byte> ring(4'096);
+  Ahead dense(ring, 0);
+  EXPECT_EQ(dense.follow(0), Ahead::kDistance / Ahead::kLine);
+  unsigned lines = 0;
+  for (std::uint64_t position = 0; position <= 10 * ring.size(); position += 80) {
+    lines += dense.follow(position);
+  }
+  EXPECT_EQ(lines, 10 * ring.size() / Ahead::kLine);
+
+  Ahead limited(ring, 0);
+  EXPECT_EQ(limited.follow(0, Ahead::kLine), 1U);
+  EXPECT_EQ(limited.follow(16, Ahead::kLine), 0U);
+}
+
+TEST(Prefetch, begins_anew_behind_a_long_record) {
+  using Ahead = Prefetch<Intent::read>;
+  const std::vector<std::byte> ring(4'096);
+  Ahead ahead(ring, 0);
+  for (int record = 1; record < 20; ++record) {
+    EXPECT_EQ(ahead.follow(std::uint64_t{512} * static_cast<unsigned>(record)),
+              Ahead::kDistance / Ahead::kLine);
+  }
+}
+
+TEST(Prefetch, asks_for_a_few_lines_whatever_the_position) {
+  using Ahead = Prefetch<Intent::read>;
+  const std::vector<std::byte> ring(4'096);
+  for (const std::uint64_t begin : {std::uint64_t{0}, UINT64_MAX / 2, UINT64_MAX - 15}) {
+    Ahead ahead(ring, begin);
+    for (const std::uint64_t position :
+         {UINT64_MAX - 15, std::uint64_t{16}, UINT64_MAX / 2, UINT64_MAX - 1'023, begin}) {
+      EXPECT_LE(ahead.follow(position), Ahead::kDistance / Ahead::kLine);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace flowfs::pool
