@@ -118,7 +118,11 @@ void hammer(bool lossless, std::size_t longest) {
       writer.publish();
       writer.ring();
       std::this_thread::yield();
-      writer.give_up_to(std::ranges::min_element(readers, {}, &Reader::position)->position());
+      std::uint64_t slowest = UINT64_MAX;
+      for (const Reader& reader : readers) {
+        slowest = std::min(slowest, reader.position());  // each asked once: they read on meanwhile
+      }
+      writer.give_up_to(slowest);
     }
     writer.make_room(part.size());
     writer.append(part, 1);
