@@ -9,9 +9,12 @@ import statistics
 import subprocess
 import time
 
+import lib
 import pytest
 from figures import record
+from fixtures import long_run
 from harness import Name, close
+from lib import in_python
 from procs import Child
 from sysc import raises_errno
 from test_storms import STORMERS, VICTIM, Storm, round_trips
@@ -58,6 +61,7 @@ OF_THE_FILE = {"short": "the key is of a kind or length that is not accepted",
                "other-key": "the key is not that of the (first) certificate",
                "locked-key": "the key is encrypted, and nobody is asked for its password"}
 BAD_A_SECOND = 1_000
+MAPPED_ROUND_TRIPS = 200_000 if long_run() else 10_000
 PURPOSES = {"server": "PURPOSE=serverAuth; OTHER_PURPOSE=clientAuth",
             "client": "PURPOSE=clientAuth; OTHER_PURPOSE=serverAuth"}
 
@@ -157,38 +161,72 @@ def test_it_is_refused_with_its_errno_and_its_reason(daemon, fault, side):
         assert any(f"/{side}/{name.name}/" in line and OF_THE_FILE[fault] in line for line in log)
 
 
-def bad_requests(_daemon, name):
-    """Dials that a whole handshake refuses, or the limit of their source."""
+def refused_dials(name, number, flags):
     due = time.monotonic()
     while True:
-        with raises_errno(errno.EKEYREJECTED):
-            os.open(name.dial, NONBLOCK)
+        with raises_errno(number):
+            os.open(name.dial, flags)
         yield
         due += 1 / BAD_A_SECOND
         time.sleep(max(0, due - time.monotonic()))
 
 
+def bad_requests(_daemon, name):
+    """Dials that a whole handshake refuses, or the limit of their source."""
+    return refused_dials(name, errno.EKEYREJECTED, NONBLOCK)
+
+
+def plain_requests(_daemon, name):
+    """As many that are refused at once, as nobody serves the name."""
+    return refused_dials(name, errno.ECONNREFUSED, os.O_RDWR)
+
+
+def mapped_round_trips(name):
+    """Messages to a server and back through shared memory; round trips a second."""
+    def echo():
+        with lib.flowfs.accept(name.name, name.daemon.mount, timeout=20) as flow:
+            while message := flow.recv(timeout=20):
+                flow.send(message, timeout=20)
+    server = Child(echo)
+    with lib.flowfs.dial(name.name, name.daemon.mount, timeout=20) as flow:
+        start = time.monotonic()
+        for number in range(MAPPED_ROUND_TRIPS):
+            flow.send(b"%d" % number, timeout=20)
+            assert flow.recv(timeout=20) == b"%d" % number
+        rate = MAPPED_ROUND_TRIPS / (time.monotonic() - start)
+        assert flow.is_mapped
+    server.result(60)
+    return rate
+
+
 @pytest.mark.deadline(120)
-def test_a_flow_goes_on_beside_a_thousand_bad_requests_a_second(daemon):
+@pytest.mark.parametrize("trips", [
+    pytest.param(round_trips, id="file"), pytest.param(mapped_round_trips, id="mapped", marks=in_python)])
+def test_a_flow_goes_on_beside_a_thousand_bad_requests_a_second(request, daemon, trips):
     """That every message arrives is asserted; how fast is measured."""
-    mine, bad = Name(daemon, "mine"), Name(daemon, "untrusted-client")
-    for name in (mine, bad):
+    mine, bad, plain = Name(daemon, "mine"), Name(daemon, "untrusted-client"), Name(daemon, "plain")
+    for name in (mine, bad, plain):
         if not os.path.exists(name.path):
             os.mkdir(name.path)
         os.chmod(name.path, 0o711)
         for file in (name.accept, name.dial):
             os.chmod(file, 0o666)
-    alone, beside, asked = [], [], []
+    plain.set("dial_timeout", 0)
+    alone, beside, beside_plain, asked = [], [], [], []
     for _ in range(5):
-        alone.append(Child(round_trips, mine, uid=VICTIM).result(60))
-        storm = Storm(bad_requests, STORMERS[:1], daemon, bad)
-        before, start = storm.counts()[0], time.monotonic()
-        beside.append(Child(round_trips, mine, uid=VICTIM).result(60))
-        storm.wait_for_more()
-        asked.append((storm.counts()[0] - before) / (time.monotonic() - start))
-        storm.children[0].assert_dies()
-    ratios = [one / other for one, other in zip(beside, alone)]
-    record(f"round trips/s beside {BAD_A_SECOND} bad requests a second",
-           alone=statistics.median(alone), beside=statistics.median(beside),
-           kept=statistics.median(ratios), least=min(ratios), bad_a_second=statistics.median(asked))
+        alone.append(Child(trips, mine, uid=VICTIM).result(60))
+        for requests, name, rates in ((plain_requests, plain, beside_plain), (bad_requests, bad, beside)):
+            storm = Storm(requests, STORMERS[:1], daemon, name)
+            before, start = storm.counts()[0], time.monotonic()
+            rates.append(Child(trips, mine, uid=VICTIM).result(60))
+            storm.wait_for_more()
+            asked.append((storm.counts()[0] - before) / (time.monotonic() - start))
+            storm.children[0].assert_dies()
+
+    def kept(of):
+        return statistics.median(one / other for one, other in zip(beside, of))
+    record(f"round trips/s of a {request.node.callspec.id} flow beside {BAD_A_SECOND} bad requests a second",
+           alone=statistics.median(alone), beside_plain=statistics.median(beside_plain),
+           beside=statistics.median(beside), kept=kept(alone), kept_of_plain=kept(beside_plain),
+           bad_a_second=statistics.median(asked))
     assert all(rate > 0 for rate in asked)
