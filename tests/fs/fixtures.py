@@ -31,6 +31,12 @@ def long_run():
     return os.environ.get("FLOWFS_LONG") == "1"
 
 
+def need_mapping(daemon):
+    """Skips the test where the kernel does not map through the mount."""
+    if "passthrough yes" not in harness.read_text(daemon.path("version")):
+        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+
+
 @pytest.fixture(scope="module")
 def config():
     """The configuration of the module's daemon; a module may override it."""

@@ -7,7 +7,8 @@ import os
 import sys
 
 import pytest
-from harness import binary, is_sanitized, read_text
+from fixtures import need_mapping
+from harness import binary, is_sanitized
 from sysc import raises_errno
 
 LIBRARY = os.path.join(binary("../lib"), "libflowfs.so.0")
@@ -27,8 +28,7 @@ in_python = pytest.mark.skipif(
 
 @pytest.fixture
 def can_map(daemon):
-    if "passthrough yes" not in read_text(daemon.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(daemon)
 
 
 @pytest.fixture(params=MODES, ids=lambda modes: "-".join("file" if m else "mapped" for m in modes))
@@ -40,6 +40,13 @@ def flow(request, can_map, name):  # pylint: disable=redefined-outer-name
     yield client, server
     client.close()
     server.close()
+
+
+def echo(name):
+    """Accepts a flow and sends back all that comes, until it ends."""
+    with flowfs.accept(name.name, name.daemon.mount, timeout=20) as accepted:
+        while message := accepted.recv(timeout=20):
+            accepted.send(message, timeout=20)
 
 
 def pair(name, client=0, server=0):

@@ -12,7 +12,8 @@ import struct
 import pytest
 import wire
 from buses import RECORD, Bus
-from harness import close, is_sanitized, read_text, read_values, set_nonblock, track, write_text
+from fixtures import need_mapping
+from harness import close, is_sanitized, read_values, set_nonblock, track, write_text
 from mapped import protect
 from mapped_bus import MappedMember
 from procs import Child, as_user, wait_for
@@ -25,8 +26,7 @@ COST = MESSAGE + RECORD
 
 @pytest.fixture(autouse=True)
 def can_map(daemon):
-    if "passthrough yes" not in read_text(daemon.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(daemon)
 
 
 def text(number):

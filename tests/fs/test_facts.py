@@ -12,7 +12,8 @@ import time
 
 import pytest
 import wire
-from harness import close, read_text, track
+from fixtures import need_mapping
+from harness import close, track
 from procs import Child, wait_for
 
 MANY_NAMES = 2_000
@@ -23,8 +24,7 @@ MANY_NAMES = 2_000
 @pytest.fixture
 def tx(daemon, name):
     """The path of a flow's segment; the flow lives as long as the test."""
-    if "passthrough yes" not in read_text(daemon.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(daemon)
     client, _ = name.pair()
     return daemon.path("flows", str(wire.flow_id(client)), "tx")
 

@@ -183,11 +183,7 @@ def plain_requests(_daemon, name):
 
 def mapped_round_trips(name):
     """Messages to a server and back through shared memory; round trips a second."""
-    def echo():
-        with lib.flowfs.accept(name.name, name.daemon.mount, timeout=20) as flow:
-            while message := flow.recv(timeout=20):
-                flow.send(message, timeout=20)
-    server = Child(echo)
+    server = Child(lib.echo, name)
     with lib.flowfs.dial(name.name, name.daemon.mount, timeout=20) as flow:
         start = time.monotonic()
         for number in range(MAPPED_ROUND_TRIPS):

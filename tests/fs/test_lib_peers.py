@@ -11,8 +11,8 @@ import time
 
 import figures
 import pytest
-from fixtures import long_run
-from harness import close, is_sanitized, read_text
+from fixtures import long_run, need_mapping
+from harness import close, is_sanitized
 from lib import MODES, can_map, in_python, pair, seeds  # pylint: disable=unused-import
 from procs import Child, wait_for
 from sysc import raises_errno
@@ -262,8 +262,7 @@ def test_it_goes_through_the_daemon_where_the_name_asks_for_it(can_map, name):
 @pytest.fixture
 def mapping_daemon(fresh_daemon):
     server = fresh_daemon().start()
-    if "passthrough yes" not in read_text(server.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(server)
     return server
 
 

@@ -9,8 +9,8 @@ import resource
 import lib
 import pytest
 import wire
-from fixtures import long_run
-from harness import close, is_sanitized, read_text
+from fixtures import long_run, need_mapping
+from harness import close, is_sanitized
 from lib import can_map, in_python  # pylint: disable=unused-import
 from mapped import MappedEnd
 from pools import Member
@@ -178,8 +178,7 @@ def test_a_daemon_out_of_descriptors_says_so_and_running_flows_go_on(fresh_daemo
     if is_sanitized():
         pytest.skip("a sanitizer needs descriptors of its own: UBSan looks at memory through a pipe")
     daemon, name, pairs = make_daemon_and_flows(fresh_daemon, 100)
-    if "passthrough yes" not in read_text(daemon.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(daemon)
     before = daemon.descriptors()
     limits = allow_no_more_descriptors(daemon)
     segments = [daemon.path("flows", str(wire.flow_id(fd)), "tx") for pair in pairs for fd in pair]
@@ -210,8 +209,7 @@ def test_mapped_flows_take_no_descriptor_of_the_daemon(fresh_daemon):
         pytest.skip("a sanitizer needs descriptors of its own: UBSan looks at memory through a pipe")
     daemon, name, pairs = make_daemon_and_flows(
         fresh_daemon, 50, limits=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
-    if "passthrough yes" not in read_text(daemon.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(daemon)
     ends = [[MappedEnd(daemon, fd) for fd in pair] for pair in pairs]
     member = Member(daemon, "shared")
     for number, (client, server) in enumerate(ends):
@@ -271,8 +269,7 @@ def speak(pairs):
 @in_python
 def test_with_little_memory_ends_are_files_and_mapped_flows_go_on(fresh_daemon):
     daemon, name, _ = make_daemon_and_flows(fresh_daemon, 0)
-    if "passthrough yes" not in read_text(daemon.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(daemon)
     flows = [lib.pair(name) for _ in range(5)]
     assert all(end.is_mapped for pair in flows for end in pair)
     pid = daemon.process.pid

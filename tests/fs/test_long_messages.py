@@ -6,7 +6,8 @@ import os
 
 import pytest
 import lib
-from harness import close, read_text, set_nonblock
+from fixtures import need_mapping
+from harness import close, set_nonblock
 from lib import in_python
 from procs import Child
 from sysc import raises_errno
@@ -92,8 +93,7 @@ def test_the_size_shown_has_room_for_the_longest_write(long_name):
 
 @in_python
 def test_mapped_ends_have_the_same_mtu(long_name):
-    if "passthrough yes" not in read_text(long_name.daemon.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(long_name.daemon)
     accepting = long_name.open_accept(os.O_RDWR | os.O_NONBLOCK)
     flow = lib.flowfs.dial(long_name.name, long_name.daemon.mount, timeout=10)
     set_nonblock(accepting, False)

@@ -10,7 +10,8 @@ import struct
 
 import pytest
 import wire
-from harness import close, is_sanitized, read_text, read_values, set_nonblock, track
+from fixtures import need_mapping
+from harness import close, is_sanitized, read_values, set_nonblock, track
 from mapped import Attached, MappedEnd, protect
 from procs import Child, as_user, wait_for
 from sysc import raises_errno
@@ -21,8 +22,7 @@ ALICE = 61001
 @pytest.fixture(autouse=True)
 def through_the_mount(daemon):
     """Mapping through the mount needs passthrough in the kernel and root."""
-    if "passthrough yes" not in read_text(daemon.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(daemon)
 
 
 @pytest.fixture

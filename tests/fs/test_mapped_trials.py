@@ -202,12 +202,6 @@ def keep_busy(_daemon, _name):
         yield
 
 
-def echo(daemon, name):
-    with lib.flowfs.accept(name.name, daemon.mount, timeout=20) as flow:
-        while message := flow.recv(timeout=20):
-            flow.send(message, timeout=20)
-
-
 def ask(daemon, name):
     """Round trips a second; every message comes back."""
     with lib.flowfs.dial(name.name, daemon.mount, timeout=20) as flow:
@@ -228,7 +222,7 @@ def ask(daemon, name):
 
 def round_trips(daemon, name):
     """Of two processes of a user who has nothing to do with it."""
-    server = Child(echo, daemon, name, uid=VICTIM)
+    server = Child(lib.echo, name, uid=VICTIM)
     rate = Child(ask, daemon, name, uid=VICTIM).result(120)
     server.result(60)
     return rate

@@ -17,6 +17,7 @@ import pools
 import procs
 import pytest
 import wire
+from fixtures import need_mapping
 from harness import close, is_sanitized, read_text, set_nonblock, track, write_text
 from mapped import MappedEnd, protect
 from pools import FREE, HELD, IN_FLIGHT, Member
@@ -37,8 +38,7 @@ def config():
 
 @pytest.fixture(autouse=True)
 def through_the_mount(daemon):
-    if "passthrough yes" not in read_text(daemon.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(daemon)
 
 
 def pool_path(daemon, name):

@@ -13,7 +13,7 @@ import threading
 import pools
 import pytest
 import wire
-from harness import read_text
+from fixtures import need_mapping
 from mapped import MappedEnd
 from procs import Child, as_user, wait_for
 
@@ -202,8 +202,7 @@ def test_a_dozen_leave_something_to_the_next_and_to_root(daemon, shared, resourc
 @pytest.mark.parametrize("take", [take_segments, take_mapped_ends, take_blocks])
 def test_others_keep_their_memory(daemon, shared, take, colluders):
     """As much as when nobody else is there, which is what his own tenth pays for."""
-    if "passthrough yes" not in read_text(daemon.path("version")):
-        pytest.skip("this kernel does not map through the mount (no FUSE passthrough)")
+    need_mapping(daemon)
     alone = as_user(VICTIM, take, daemon, shared)
     assert alone[0] > 0 and alone[1] == errno.EDQUOT
     wait_for(lambda: daemon.usage(VICTIM)["bytes"] == "0", "all given back")

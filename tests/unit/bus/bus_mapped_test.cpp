@@ -82,6 +82,11 @@ class BusMapped : public ::testing::Test {
     readers[id].at = start.position;
     sequences[id] = start.sequence;
   }
+  PortId join_mapped() {
+    const PortId id = join();
+    map(id);
+    return id;
+  }
   SendOutcome send(PortId from, std::string_view text) {
     const SendOutcome outcome =
         bus.send(from, std::as_bytes(std::span(text.data(), text.size())), now);
@@ -116,8 +121,7 @@ class BusMapped : public ::testing::Test {
 TEST_F(BusMapped, reads_beside_files) {
   const PortId sender = join();
   const PortId file = join();
-  const PortId mapped = join();
-  map(mapped);
+  const PortId mapped = join_mapped();
   EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
   EXPECT_EQ(log.text, "ten bytes!");
   EXPECT_EQ(bus.counts(mapped).lag, 1U);
@@ -142,8 +146,7 @@ TEST_F(BusMapped, begins_with_what_it_had_not_read_as_a_file) {
 
 TEST_F(BusMapped, goes_on_as_a_file_with_what_it_has_not_read) {
   const PortId sender = join();
-  const PortId mapped = join();
-  map(mapped);
+  const PortId mapped = join_mapped();
   (void)send(sender, "one");
   (void)send(sender, "two");
   readers[mapped].at = 3;
@@ -157,10 +160,8 @@ TEST_F(BusMapped, goes_on_as_a_file_with_what_it_has_not_read) {
 TEST_F(BusMapped, loses_the_oldest_where_the_bus_is_lossy) {
   set({.depth_bytes = 2 * kCost});
   const PortId sender = join();
-  const PortId mapped = join();
-  const PortId quick = join();
-  map(mapped);
-  map(quick);
+  const PortId mapped = join_mapped();
+  const PortId quick = join_mapped();
   for (int i = 0; i < 5; ++i) {
     readers[quick].at = log.end();
     EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
@@ -175,8 +176,7 @@ TEST_F(BusMapped, loses_the_oldest_where_the_bus_is_lossy) {
 TEST_F(BusMapped, makes_senders_wait_where_the_bus_is_lossless) {
   set({.lossless = true, .depth_bytes = 2 * kCost});
   const PortId sender = join();
-  const PortId mapped = join();
-  map(mapped);
+  const PortId mapped = join_mapped();
   EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
   EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
   EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::full);
@@ -213,10 +213,8 @@ TEST_F(BusMapped, makes_senders_wait_for_the_slowest_alone) {
 TEST_F(BusMapped, waits_for_nobody_who_has_left) {
   set({.lossless = true, .depth_bytes = kCost});
   const PortId sender = join();
-  const PortId slow = join();
-  const PortId quick = join();
-  map(slow);
-  map(quick);
+  const PortId slow = join_mapped();
+  const PortId quick = join_mapped();
   EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
   bus.wait_for_room(sender, 10, now);
   readers[quick].at = log.end();
@@ -229,10 +227,8 @@ TEST_F(BusMapped, waits_for_nobody_who_has_left) {
 TEST_F(BusMapped, is_seldom_looked_at_however_much_is_sent) {
   set({.depth_bytes = 4 * kCost});
   const PortId sender = join();
-  const PortId stopped = join();
-  const PortId quick = join();
-  map(stopped);
-  map(quick);
+  const PortId stopped = join_mapped();
+  const PortId quick = join_mapped();
   for (int i = 0; i < 1000; ++i) {
     readers[quick].at = log.end();
     EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
@@ -251,8 +247,7 @@ TEST_F(BusMapped, is_seldom_looked_at_however_much_is_sent) {
 TEST_F(BusMapped, is_known_to_have_read_what_was_forgotten_since) {
   set({.depth_bytes = 2 * kCost});
   const PortId sender = join();
-  const PortId mapped = join();
-  map(mapped);
+  const PortId mapped = join_mapped();
   for (int i = 0; i < 10; ++i) {
     EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
   }
@@ -265,8 +260,7 @@ TEST_F(BusMapped, is_known_to_have_read_what_was_forgotten_since) {
 
 TEST_F(BusMapped, has_dropped_what_it_skips) {
   const PortId sender = join();
-  const PortId mapped = join();
-  map(mapped);
+  const PortId mapped = join_mapped();
   for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
   }
@@ -281,8 +275,7 @@ TEST_F(BusMapped, has_dropped_what_it_skips) {
 
 TEST_F(BusMapped, says_of_itself_no_more_than_can_be) {
   const PortId sender = join();
-  const PortId mapped = join();
-  map(mapped);
+  const PortId mapped = join_mapped();
   EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
   readers[mapped].lost = readers[mapped].bytes = UINT64_MAX;
   readers[mapped].at = log.end();
@@ -296,8 +289,7 @@ TEST_F(BusMapped, says_of_itself_no_more_than_can_be) {
 
 TEST_F(BusMapped, is_told_of_a_message_only_where_it_waits_for_one) {
   const PortId sender = join();
-  const PortId mapped = join();
-  map(mapped);
+  const PortId mapped = join_mapped();
   map(sender);
   EXPECT_EQ(send(sender, "one"), SendOutcome::ok);
   EXPECT_EQ(listeners[1]->messages, 0);
@@ -336,8 +328,7 @@ TEST_F(BusMapped, does_not_count_what_it_sent_itself) {
 TEST_F(BusMapped, finds_room_that_was_made_without_telling) {
   set({.lossless = true, .depth_bytes = kCost});
   const PortId sender = join();
-  const PortId mapped = join();
-  map(mapped);
+  const PortId mapped = join_mapped();
   EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
   readers[mapped].at = 10;
   EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
@@ -346,10 +337,8 @@ TEST_F(BusMapped, finds_room_that_was_made_without_telling) {
 TEST_F(BusMapped, is_cut_off_only_where_it_has_really_not_read) {
   set({.lossless = true, .depth_bytes = kCost, .evict = Micros(100)});
   const PortId sender = join();
-  const PortId slow = join();
-  const PortId quick = join();
-  map(slow);
-  map(quick);
+  join_mapped();
+  const PortId quick = join_mapped();
   EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
   EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::full);
   readers[quick].at = log.end();
@@ -362,8 +351,7 @@ TEST_F(BusMapped, is_cut_off_only_where_it_has_really_not_read) {
 
 TEST_F(BusMapped, gives_up_receiving_with_what_it_has_read_counted) {
   const PortId sender = join();
-  const PortId mapped = join();
-  map(mapped);
+  const PortId mapped = join_mapped();
   (void)send(sender, "one");
   (void)send(sender, "two");
   readers[mapped].at = 3;
@@ -377,8 +365,7 @@ TEST_F(BusMapped, gives_up_receiving_with_what_it_has_read_counted) {
 
 TEST_F(BusMapped, leaves_with_what_it_has_read_counted) {
   const PortId sender = join();
-  const PortId mapped = join();
-  map(mapped);
+  const PortId mapped = join_mapped();
   (void)send(sender, "one");
   (void)send(sender, "two");
   readers[mapped].at = 3;
@@ -390,7 +377,7 @@ TEST_F(BusMapped, leaves_with_what_it_has_read_counted) {
 TEST_F(BusMapped, keeps_history_in_the_log) {
   set({.history = 2});
   const PortId sender = join();
-  map(join());
+  join_mapped();
   (void)send(sender, "one");
   (void)send(sender, "two");
   (void)send(sender, "three");
