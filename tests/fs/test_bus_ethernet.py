@@ -77,6 +77,20 @@ def test_the_policy_of_a_bus_in_use_stays(switch):
     assert switch.get("policy") == "broadcast"
 
 
+def test_what_was_sent_under_another_policy_is_no_history(bus):
+    bus.set("history", 3)
+    sender = bus.writer()
+    os.write(sender, b"no frame")
+    close(sender)
+    bus.wait_members(0)
+    early = bus.reader(os.O_NONBLOCK)
+    assert received(early) == [b"no frame"]
+    close(early)
+    bus.wait_members(0)
+    bus.set("policy", "switch")
+    assert received(bus.reader(os.O_NONBLOCK)) == []
+
+
 def test_frames_are_no_longer_than_the_mtu(switch):
     assert switch.get("mtu") == "65536"
     with raises_errno(errno.ERANGE):

@@ -34,5 +34,12 @@ def set_packet_mode(fd, on=True):
     fcntl.ioctl(fd, numbers()["FLOWFS_IOC_PACKET"], struct.pack("=I", on))
 
 
+def skip(fd):
+    """How many messages a member of a bus drops to have only the newest left to read."""
+    buffer = bytearray(8)
+    fcntl.ioctl(fd, numbers()["FLOWFS_IOC_SKIP"], buffer)
+    return struct.unpack("=Q", buffer)[0]
+
+
 def attach(fd):
     fcntl.ioctl(fd, numbers()["FLOWFS_IOC_ATTACH"], 0)

@@ -9,6 +9,7 @@ int main() {
   std::printf("FLOWFS_IOC_STATE %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_STATE));
   std::printf("FLOWFS_IOC_PACKET %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_PACKET));
   std::printf("FLOWFS_IOC_ATTACH %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_ATTACH));
+  std::printf("FLOWFS_IOC_SKIP %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_SKIP));
   std::printf("FLOWFS_IOC_BUS %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_BUS));
   std::printf("FLOWFS_IOC_POOL %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_POOL));
   std::printf("FLOWFS_IOC_POOL_LANE %llu\n", static_cast<unsigned long long>(FLOWFS_IOC_POOL_LANE));
