@@ -347,6 +347,11 @@ class Endpoint:
             raise _failed()
         return STATES[number]
 
+    def shutdown(self, how):
+        """SHUT_RD, SHUT_WR or SHUT_RDWR. Other threads that wait in that direction stop waiting."""
+        if _library.flowfs_shutdown(self.handle(), how) != 0:
+            raise _failed()
+
     def keep(self, what):
         """Has `what.let_go(self)` called before it is closed."""
         self._kept.add(what)
@@ -381,11 +386,6 @@ class Flow(Endpoint):
     def shared_pool(self):
         """Serial of the pool that this end and its peer share now, 0 for none."""
         return _library.flowfs_shared_pool(self.handle())
-
-    def shutdown(self, how):
-        """SHUT_RD, SHUT_WR or SHUT_RDWR. Other threads that wait in that direction stop waiting."""
-        if _library.flowfs_shutdown(self.handle(), how) != 0:
-            raise _failed()
 
     @property
     def peer(self):

@@ -66,12 +66,16 @@ FLOWFS_API flowfs_handle* flowfs_accept(const char* mount, const char* name, uns
  * else is said:
  *
  *   sending    EAGAIN, or a wait, on a lossless bus; on a lossy one only while the daemon has still
- *              to take what this member sent before. EPIPE never
- *   receiving  never the end of the flow. What a lossy bus has dropped for this member is not told:
- *              port/ID/stats of the bus counts it
+ *              to take what this member sent before. EPIPE only once this member has shut down
+ *   receiving  the end only once this member has shut down. What a lossy bus has dropped for it is
+ *              not told: port/ID/stats of the bus counts it
  *   both       ECONNABORTED the member was cut off by a lossless bus that it had blocked too long,
  *              or for breaking the rules of the shared memory
- *   none       flowfs_shutdown(), flowfs_get_peer(): EOPNOTSUPP. There are no pools
+ *   shutdown   receiving: what is unread is dropped, and nobody waits for this member; what is
+ *              borrowed is no longer to be believed. Sending: what was sent before still is, and
+ *              then this member is none of the `writers`. Without any direction left it has left
+ *              the bus, though its handle stays
+ *   none       flowfs_get_peer(): EOPNOTSUPP. There are no pools
  *
  * flowfs_id() is the member's port.
  *
@@ -161,8 +165,9 @@ FLOWFS_API void flowfs_loan_cancel(struct flowfs_space* space);
 FLOWFS_API ssize_t flowfs_borrow(flowfs_handle* handle, int64_t timeout_us,
                                  struct flowfs_view* view);
 /* In any order. NULL and what is over are ignored. 0; or -1 with ESTALE: it was borrowed from a
- * lossy bus, whose senders may have written over it in the meantime, so that what was read of it is
- * not to be believed. It is released all the same. */
+ * lossy bus, whose senders may have written over it in the meantime, or before this member shut
+ * down receiving, so that what was read of it is not to be believed. It is released all the same.
+ */
 FLOWFS_API int flowfs_release(struct flowfs_view* view);
 /* Sends it on through `handle`, which may be the one that it came from, and releases it: the same
  * block where there is one and that peer shares the pool too. Errors as flowfs_send(), after which
@@ -222,7 +227,7 @@ FLOWFS_API uint64_t flowfs_id(const flowfs_handle* handle);
 FLOWFS_API int flowfs_is_mapped(const flowfs_handle* handle);
 
 /* FLOWFS_STATE_* of wire.h. ENOTCONN: the daemon has gone. A member of a bus is ALLOCATED, or
- * DEALLOCATED once it has been cut off. */
+ * DEALLOCATED once it has been cut off, or has shut down both directions. */
 FLOWFS_API int flowfs_state(flowfs_handle* handle);
 
 struct flowfs_peer {

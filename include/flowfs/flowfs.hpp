@@ -186,6 +186,9 @@ class Endpoint {
     check(flowfs_forward(get(), &message.view_, timeout.count()), "flowfs_forward");
   }
 
+  // SHUT_RD, SHUT_WR or SHUT_RDWR.
+  void shutdown(int how) { check(flowfs_shutdown(get(), how), "flowfs_shutdown"); }
+
   // For poll and epoll.
   [[nodiscard]] int fd() const { return check(flowfs_fd(get()), "flowfs_fd"); }
   [[nodiscard]] std::uint64_t id() const { return flowfs_id(get()); }
@@ -235,7 +238,6 @@ class Flow : public Endpoint {
   // Serial of the pool shared with the peer now; 0: none.
   [[nodiscard]] std::uint64_t shared_pool() const { return flowfs_shared_pool(get()); }
 
-  void shutdown(int how) { check(flowfs_shutdown(get(), how), "flowfs_shutdown"); }
   [[nodiscard]] flowfs_peer peer() const {
     flowfs_peer found{};
     check(flowfs_get_peer(get(), &found), "flowfs_get_peer");

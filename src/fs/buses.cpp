@@ -265,12 +265,10 @@ Status Buses::shut_down(bus::PortId port, registry::Rights rights) {
   if (file == live.files.end()) {
     return fail(EOPNOTSUPP, "a member that is no open file");
   }
-  if (live.mapped.contains(port)) {
-    return fail(EBUSY, "a member in mapped mode");
-  }
+  BusFile& member = *file->second;
+  rights = before_shut_down(port, rights);
   const registry::Rights left{.receive = state->rights.receive && !rights.receive,
                               .send = state->rights.send && !rights.send};
-  BusFile& member = *file->second;
   if (!left.receive && !left.send) {
     leave(port);
   } else {
@@ -278,6 +276,7 @@ Status Buses::shut_down(bus::PortId port, registry::Rights rights) {
     live.data.give_up(port, {.receive = left.receive, .send = left.send}, Clock::now());
     settle(live);
     publish();
+    on_shut_down(port);
   }
   member.on_shut_down(left);
   return {};

@@ -93,8 +93,9 @@ class Buses {
                            registry::Rights rights,
                            bus::EthernetBus::Frames frames = bus::EthernetBus::Frames::plain);
   void leave(bus::PortId port);
-  // The port gives up these rights; without any left it has left. Errors: ENOTCONN it has left
-  // before; EOPNOTSUPP it is no open file; EBUSY it is mapped.
+  // The port gives up these rights; without any left it has left. A mapped member that has sent
+  // what there is no room for yet does so when there was. Errors: ENOTCONN it has left before;
+  // EOPNOTSUPP it is no open file.
   Status shut_down(bus::PortId port, registry::Rights rights);
   // The errno, 0 or EAGAIN among them; what it costs to keep the message is charged.
   int send(LiveBus& live, bus::PortId from, std::span<const std::byte> message);
@@ -136,6 +137,11 @@ class Buses {
   std::function<void(registry::BusId)> on_kind;
   // Runs when a port is about to leave of its own accord.
   std::function<void(bus::PortId)> before_leave;
+  // Runs when a port is about to give up rights, perhaps the last. Which of them it can give up
+  // now.
+  std::function<registry::Rights(bus::PortId, registry::Rights)> before_shut_down;
+  // Runs when it has given up rights and kept another.
+  std::function<void(bus::PortId)> on_shut_down;
   // Runs when a port has gone.
   std::function<void(bus::PortId)> on_port_gone;
 

@@ -75,7 +75,7 @@ void MappedMember::forget_former() {
 }
 
 bool MappedMember::has_gone_over() {
-  if (!segment_ || lied_) {
+  if (!segment_ || lied_ || !rights_.receive) {
     return true;
   }
   const auto guard = this->guard();

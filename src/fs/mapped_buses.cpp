@@ -69,7 +69,7 @@ MappedBuses::MappedBuses(Loop& loop, registry::Users& users, Buses& buses, Mappe
       files_(files),
       replies_(replies),
       backings_(backings),
-      sweep_(loop.timer([this] { throw_out(); })) {}
+      sweep_(loop.timer([this] { sweep(); })) {}
 
 std::optional<Node> MappedBuses::tx(bus::PortId port) {
   const registry::Port* const found = buses_.registry().find_port(port);
@@ -83,7 +83,12 @@ std::optional<Node> MappedBuses::tx(bus::PortId port) {
       outcasts_.push_back(liar);
       sweep_.arm(Clock::now());  // not from inside a call on the bus
     };
-    member = std::make_unique<MappedMember>(loop_, buses_, *found, next_serial_++, on_lie);
+    const auto on_silent = [this](bus::PortId silent) {
+      silent_.push_back(silent);
+      sweep_.arm(Clock::now());
+    };
+    member =
+        std::make_unique<MappedMember>(loop_, buses_, *found, next_serial_++, on_lie, on_silent);
     ports_.emplace(member->serial(), port);
   }
   return Node{Kind::bus_memory, member->serial(), tx_memory};
@@ -335,6 +340,7 @@ void MappedBuses::detach(bus::PortId port) {
     return;
   }
   const std::unique_ptr<MappedMember> member = std::move(it->second);
+  const bool mute = member->is_ending();
   members_.erase(it);
   ports_.erase(member->serial());
   LiveBus* const live = live_of(*member);
@@ -350,6 +356,45 @@ void MappedBuses::detach(bus::PortId port) {
     buses_.settle(*live);
   }
   ends_.status_given_back();
+  if (mute && live != nullptr) {
+    // NOLINTNEXTLINE(bugprone-unused-return-value): it is a member, and a file
+    static_cast<void>(buses_.shut_down(port, {.receive = false, .send = true}));
+  }
+}
+
+registry::Rights MappedBuses::before_shut_down(bus::PortId port, registry::Rights rights) {
+  const auto it = members_.find(port);
+  if (it == members_.end() || !it->second->is_attached()) {
+    return rights;
+  }
+  MappedMember& member = *it->second;
+  member.live()->refresh();
+  rights.send = rights.send && member.stop_sending();
+  if (rights.receive) {
+    member.stop_receiving();
+  }
+  return rights;
+}
+
+void MappedBuses::shut_down(bus::PortId port) {
+  const auto it = members_.find(port);
+  if (it == members_.end() || !it->second->is_attached()) {
+    return;
+  }
+  LiveBus& live = *it->second->live();
+  it->second->rest();
+  ring_readers(live);
+  drop_log(live);
+  buses_.settle(live);
+}
+
+// One that sleeps there learns it from its slot.
+void MappedBuses::ring_readers(LiveBus& live) {
+  for (LogFile* const log : {live.present_log(), live.former.get()}) {
+    if (log != nullptr) {
+      log->ring();
+    }
+  }
 }
 
 void MappedBuses::port_gone(bus::PortId port) {
@@ -365,11 +410,7 @@ void MappedBuses::port_gone(bus::PortId port) {
   }
   member.port_gone();
   if (live != nullptr) {
-    for (LogFile* const log : {live->present_log(), live->former.get()}) {
-      if (log != nullptr) {
-        log->ring();  // a reader that sleeps there learns it from its slot
-      }
-    }
+    ring_readers(*live);
   }
   if (!attached) {
     ports_.erase(member.serial());
@@ -382,7 +423,15 @@ void MappedBuses::port_gone(bus::PortId port) {
   }
 }
 
-void MappedBuses::throw_out() {
+// What could not be done from inside a call on the bus.
+void MappedBuses::sweep() {
+  for (const bus::PortId port : std::exchange(silent_, {})) {
+    const auto it = members_.find(port);
+    if (it != members_.end() && it->second->live() != nullptr) {
+      // NOLINTNEXTLINE(bugprone-unused-return-value): it is a member, and a file
+      static_cast<void>(buses_.shut_down(port, {.receive = false, .send = true}));
+    }
+  }
   for (const bus::PortId port : std::exchange(outcasts_, {})) {
     if (buses_.registry().find_port(port) != nullptr) {
       buses_.cut_off(port);

@@ -75,6 +75,11 @@ class MappedBuses {
   // A port is about to leave: what it has sent is sent.
   void before_leave(bus::PortId port);
   void port_gone(bus::PortId port);
+  // It is about to give up these rights: which of them it can. Sending only where all that it has
+  // sent is sent; else that is given up then.
+  registry::Rights before_shut_down(bus::PortId port, registry::Rights rights);
+  // It has, and kept another.
+  void shut_down(bus::PortId port);
 
   // Members that lied, ever.
   [[nodiscard]] std::uint64_t lies() const { return lies_; }
@@ -98,7 +103,8 @@ class MappedBuses {
   Result<MappedMember*> to_be_attached(bus::PortId port, Node tx);
   Result<flowfs_bus_attach> attach(bus::PortId port, Node tx);
   void detach(bus::PortId port);
-  void throw_out();
+  static void ring_readers(LiveBus& live);
+  void sweep();
 
   Loop& loop_;
   registry::Users& users_;
@@ -114,6 +120,7 @@ class MappedBuses {
   std::unordered_map<std::uint64_t, bus::PortId> ports_;     // by serial of tx
   std::unordered_map<std::uint64_t, registry::BusId> logs_;  // by serial of log
   std::vector<bus::PortId> outcasts_;                        // to be thrown out
+  std::vector<bus::PortId> silent_;                          // have sent all, and send no more
   std::uint64_t lies_ = 0;
   Loop::Timer sweep_;
 };

@@ -24,7 +24,7 @@ std::uint64_t slot_name(bus::PortId port) {
 }  // namespace
 
 MappedMember::MappedMember(Loop& loop, Buses& buses, const registry::Port& port,
-                           std::uint64_t serial, std::function<void(bus::PortId)> on_lie)
+                           std::uint64_t serial, Callback on_lie, Callback on_silent)
     : loop_(loop),
       buses_(buses),
       live_(buses.find(port.bus)),
@@ -33,7 +33,8 @@ MappedMember::MappedMember(Loop& loop, Buses& buses, const registry::Port& port,
       rights_(port.rights),
       number_(static_cast<std::uint32_t>(port.number)),
       serial_(serial),
-      on_lie_(std::move(on_lie)) {}
+      on_lie_(std::move(on_lie)),
+      on_silent_(std::move(on_silent)) {}
 
 MappedMember::~MappedMember() {
   wait_.reset();
@@ -167,6 +168,9 @@ void MappedMember::serve() {
   for (int taken = 0; taken < kBatch && !blocked_ && take_one(); ++taken) {
   }
   show_taken();
+  if (end_lane()) {
+    on_silent_(port_);
+  }
 }
 
 // False where there is nothing to be taken, or no room for it.
@@ -225,11 +229,38 @@ void MappedMember::finish() {
   }
   const Buses::Batch batch(buses_, *live_);
   const auto guard = this->guard();
-  if (const auto end = pool::find_lane_end(*lane_)) {
+  const auto end = lane_end_ ? std::nullopt : pool::find_lane_end(*lane_);
+  if (end) {
     lane_->set_end(end->hot);
-    while (!blocked_ && take_one()) {
-    }
+    lane_end_ = end->hot;
   }
+  while (lane_end_ && !blocked_ && take_one()) {
+  }
+}
+
+bool MappedMember::stop_sending() {
+  slot_.add_flags(FLOWFS_STATUS_MUTE);
+  finish();
+  if (lane_ && lane_end_) {
+    show_taken();
+  }
+  // Who waits for room has nothing to wait for. Of a lane that has no end, the reader finds the
+  // lie.
+  pool::Bell::ring(slot_.bus_words().bell);
+  rights_.send = rights_.send && lane_ && !end_lane();
+  return !rights_.send;
+}
+
+// Whether all has been taken up to its end.
+bool MappedMember::end_lane() {
+  if (!lane_end_ || lane_->position().hot < *lane_end_) {
+    return false;
+  }
+  lane_.reset();
+  lane_end_.reset();
+  slot_.set_state(FLOWFS_STATE_DEALLOC_PENDING);
+  pool::Bell::ring(slot_.bus_words().bell);
+  return true;
 }
 
 // --- what it reads ---
@@ -341,6 +372,19 @@ void MappedMember::rung() {
 
 // --- leaving ---
 
+void MappedMember::stop_receiving() {
+  rights_.receive = false;
+  apart_.reset();
+  apart_end_.reset();
+  slot_.close_lane(0);
+}
+
+void MappedMember::rest() {
+  awaited_ = awaited_ && rights_.receive;
+  disarm();
+  arm();
+}
+
 void MappedMember::detach() {
   if (live_ != nullptr) {
     live_->data.stop_waiting(port_, Clock::now());
@@ -356,9 +400,10 @@ void MappedMember::port_gone() {
     return;
   }
   disarm();
-  // The words outlive the slot: it is given back, or says what the member did.
+  // The words outlive the slot: it is given back, or says what became of the member.
   std::uint32_t& bell = slot_.bus_words().bell;
-  if (!lied_) {
+  const bool shut_down = !rights_.receive && !rights_.send;
+  if (!lied_ && !shut_down) {
     slot_.reset();
   }
   pool::Bell::ring(bell);

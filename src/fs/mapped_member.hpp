@@ -34,9 +34,11 @@ namespace flowfs::fs {
 
 class MappedMember final : public bus::MappedReader {
  public:
-  // `serial` names the inode of its tx. `on_lie` runs inside a call on the bus.
+  using Callback = std::function<void(bus::PortId)>;
+  // `serial` names the inode of its tx. `on_lie` and `on_silent` run inside calls on the bus; the
+  // second where stop_sending() has become true.
   MappedMember(Loop& loop, Buses& buses, const registry::Port& port, std::uint64_t serial,
-               std::function<void(bus::PortId)> on_lie);
+               Callback on_lie, Callback on_silent);
   ~MappedMember() override;
 
   // What tx shows. Errors: those of Segment::create and of registering it.
@@ -61,6 +63,15 @@ class MappedMember final : public bus::MappedReader {
   void finish();
   // Its port is a file's again.
   void detach();
+  // What follows what is in the lane now is not sent, and it is told so. Whether all of that has
+  // been sent.
+  bool stop_sending();
+  // That is not so yet.
+  [[nodiscard]] bool is_ending() const { return lane_end_.has_value(); }
+  // It is told that it has read the last message; what it had read is counted.
+  void stop_receiving();
+  // It has given that up: nobody waits for it to read.
+  void rest();
   // Its port has gone, and everything that it said is over.
   void port_gone();
 
@@ -91,7 +102,7 @@ class MappedMember final : public bus::MappedReader {
   // A message fits, or so it is said.
   void on_room();
   // Whether the bus has taken all that there was room for.
-  [[nodiscard]] bool is_blocked() const { return blocked_; }
+  [[nodiscard]] bool is_blocked() const { return blocked_ && !is_ending(); }
 
   [[nodiscard]] bus::PortId port() const { return port_; }
   // Null where the port has gone.
@@ -115,6 +126,7 @@ class MappedMember final : public bus::MappedReader {
   void serve();
   bool take_one();
   void show_taken();
+  bool end_lane();
   void arm();
   void disarm();
   void rung();
@@ -128,7 +140,8 @@ class MappedMember final : public bus::MappedReader {
   registry::Rights rights_;
   std::uint32_t number_;
   std::uint64_t serial_;
-  std::function<void(bus::PortId)> on_lie_;
+  Callback on_lie_;
+  Callback on_silent_;
   registry::Charge charge_;
   pool::Geometry geometry_;
   std::optional<pool::Segment> segment_;
@@ -137,6 +150,7 @@ class MappedMember final : public bus::MappedReader {
   std::uint64_t mtu_bytes_ = 0;
   pool::StatusSlot slot_;
   std::optional<pool::LaneReader> lane_;
+  std::optional<std::uint64_t> lane_end_;  // where it has been ended; and no lane once all is taken
   std::optional<pool::CursorPublisher> taken_;
   std::optional<pool::Bell> bell_;
   std::optional<pool::Sleeper> data_sleeper_;

@@ -70,6 +70,10 @@ Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,
     metas_.erase_object(Kind::pool, std::to_underlying(serial));
   };
   buses_.before_leave = [this](bus::PortId id) { mapped_buses_.before_leave(id); };
+  buses_.before_shut_down = [this](bus::PortId id, registry::Rights rights) {
+    return mapped_buses_.before_shut_down(id, rights);
+  };
+  buses_.on_shut_down = [this](bus::PortId id) { mapped_buses_.shut_down(id); };
   buses_.on_port_gone = [this](bus::PortId id) {
     mapped_buses_.port_gone(id);
     metas_.erase_object(Kind::port, static_cast<std::uint64_t>(id));

@@ -73,6 +73,27 @@ Status BusAttachment::is_member() const {
   return {};
 }
 
+Status BusAttachment::may_send() const {
+  Status member = is_member();
+  // acquire, as in is_member().
+  if (member &&
+      (pool::shared(status().flags).load(std::memory_order_acquire) & FLOWFS_STATUS_MUTE) != 0) {
+    return fail(EPIPE, "shut down for sending");
+  }
+  return member;
+}
+
+bool BusAttachment::is_served() const {
+  // acquire, pairs with StatusSlot::set_state.
+  return is_member() && pool::shared(status().state).load(std::memory_order_acquire) !=
+                            FLOWFS_STATE_DEALLOC_PENDING;
+}
+
+bool BusAttachment::is_deaf() const {
+  // acquire, pairs with StatusSlot::close_lane.
+  return pool::shared(status().closed_at).load(std::memory_order_acquire) != FLOWFS_LANE_OPEN;
+}
+
 BusAttachment::LogEnd BusAttachment::end_of(pool::Generation generation) const {
   // acquire, pairs with StatusSlot: read in the order of struct flowfs_status.
   const auto present = [this] {
@@ -96,7 +117,7 @@ BusAttachment::LogEnd BusAttachment::end_of(pool::Generation generation) const {
 }
 
 Result<Mapping> BusAttachment::open_log() const {
-  const auto file = open_at(folder_fd, "log", O_RDONLY);
+  const auto file = open_at(*folder, "log", O_RDONLY);
   if (!file) {
     return std::unexpected(file.error());
   }
@@ -164,7 +185,7 @@ Status BusAttachment::map_status() {
 }
 
 Status BusAttachment::try_attach(std::uint64_t port) {
-  auto opened = open_at(folder_fd, "port/" + std::to_string(port) + "/tx", O_RDWR);
+  auto opened = open_at(*folder, "port/" + std::to_string(port) + "/tx", O_RDWR);
   if (!opened) {
     return std::unexpected(opened.error());
   }
@@ -194,12 +215,12 @@ Status BusAttachment::try_attach(std::uint64_t port) {
 }
 
 // Where the bus changed meanwhile it closes tx, which makes it a file again, and begins anew.
-Result<std::unique_ptr<BusAttachment>> BusAttachment::attach(const std::string& mount, Fd folder,
-                                                             std::uint64_t port) {
+Result<std::unique_ptr<BusAttachment>> BusAttachment::attach(const std::string& mount,
+                                                             const Fd& folder, std::uint64_t port) {
   for (int left = kTries;; --left) {
     auto made = std::unique_ptr<BusAttachment>(new BusAttachment);
     made->mount_path = mount;
-    made->folder_fd = std::move(folder);
+    made->folder = &folder;
     const Status attached = made->try_attach(port);
     if (attached) {
       return made;
@@ -207,7 +228,6 @@ Result<std::unique_ptr<BusAttachment>> BusAttachment::attach(const std::string& 
     if (attached.error().error != EAGAIN || left == 1) {
       return std::unexpected(attached.error());
     }
-    folder = std::move(made->folder_fd);
   }
 }
 

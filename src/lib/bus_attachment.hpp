@@ -40,15 +40,16 @@ class BusAttachment {
     bool operator==(const LogEnd&) const = default;
   };
 
-  // `folder`: an O_PATH descriptor of buses/BUS, which follows the bus where it is renamed.
-  static Result<std::unique_ptr<BusAttachment>> attach(const std::string& mount, Fd folder,
+  // `folder`: an O_PATH descriptor of buses/BUS, which follows the bus where it is renamed. It
+  // outlives the attachment.
+  static Result<std::unique_ptr<BusAttachment>> attach(const std::string& mount, const Fd& folder,
                                                        std::uint64_t port);
 
   // Nothing is mapped; for who fills in the members itself.
   BusAttachment() = default;
 
   // Members go in reverse: unmapped before tx is closed.
-  Fd folder_fd;
+  const Fd* folder = nullptr;
   Fd tx_fd;
   std::string mount_path;
   flowfs_bus_attach answer{};
@@ -66,6 +67,12 @@ class BusAttachment {
   [[nodiscard]] const flowfs_status& status() const;
   // ECONNABORTED: it is no member any more; EPROTO: for breaking the rules.
   [[nodiscard]] Status is_member() const;
+  // The same; EPIPE: it has been shut down for sending.
+  [[nodiscard]] Status may_send() const;
+  // Whether what it has sent will be taken, or has been.
+  [[nodiscard]] bool is_served() const;
+  // It has been shut down for receiving, and what the log held for it may be gone.
+  [[nodiscard]] bool is_deaf() const;
   [[nodiscard]] LogEnd end_of(pool::Generation generation) const;
 
   // The log that the bus has now.

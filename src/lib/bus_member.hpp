@@ -19,9 +19,11 @@ class BusMember final : public End {
   static Result<std::unique_ptr<End>> join(const std::string& mount, const std::string& bus,
                                            unsigned flags);
 
+  // Through the daemon in both modes, which tells a mapped member in its status slot.
   Status shut_down(bool receiving, bool sending) override;
   [[nodiscard]] Result<std::uint32_t> state() const override;
   [[nodiscard]] Result<flowfs_peer> peer() const override;
+  void abandon() override;
 
  private:
   class Mapped final : public MappedSides {
@@ -42,7 +44,8 @@ class BusMember final : public End {
         folder_(std::move(folder)) {}
   Status come_up(const Wait& wait) override;
 
-  Fd folder_;  // until it is up
+  // All files of the bus are opened below it, so that they are of one bus though it is renamed.
+  Fd folder_;
 };
 
 }  // namespace flowfs::lib

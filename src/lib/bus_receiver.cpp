@@ -100,47 +100,46 @@ Status BusReceiver::follow() {
 }
 
 // Asks the status slot first, and again before it says that there is nothing.
-Status BusReceiver::look(LogReader::Record& record) {
+Result<bool> BusReceiver::look(LogReader::Record& record) {
   if (!log_) {
     return fail(EBADF, "joined to send only");
   }
   while (true) {
-    if (Status member = attachment_.is_member(); !member) {
-      return member;
+    if (const Status member = attachment_.is_member(); !member) {
+      return std::unexpected(member.error());
+    }
+    if (attachment_.is_deaf()) {
+      return false;
     }
     const BusAttachment::LogEnd end = attachment_.end_of(log_->generation);
-    if (end.gone) {
-      if (Status followed = follow(); !followed) {
-        return followed;
-      }
-      continue;
-    }
     if (end.position != FLOWFS_LANE_OPEN) {
       reader_->set_end(end.position);
     }
-    const LogReader::Outcome found = reader_->peek(record);
-    switch (found) {
-      case LogReader::Outcome::record:
-        return {};
-      case LogReader::Outcome::corrupt:
-      case LogReader::Outcome::end:
-        // Of a log whose writer lied, as of one that is read to its end, the next is the way on.
-        if (end.retired) {
-          if (Status followed = follow(); !followed) {
-            return followed;
-          }
-          continue;
-        }
-        [[fallthrough]];
-      case LogReader::Outcome::empty:
-        if (attachment_.end_of(log_->generation) == end) {
-          if (found == LogReader::Outcome::corrupt) {
-            return fail(EPROTO, "log of the bus");
-          }
-          return attachment_.is_member() ? fail(EAGAIN, "no message") : attachment_.is_member();
-        }
+    const LogReader::Outcome found = end.gone ? LogReader::Outcome::end : reader_->peek(record);
+    if (found == LogReader::Outcome::record) {
+      return true;
+    }
+    if (found != LogReader::Outcome::empty && end.retired) {
+      // Of a log whose writer lied, as of one that is read to its end, the next is the way on.
+      if (const Status followed = follow(); !followed) {
+        return attachment_.is_deaf() ? Result<bool>(false) : std::unexpected(followed.error());
+      }
+    } else if (attachment_.end_of(log_->generation) == end) {
+      return nothing(found == LogReader::Outcome::corrupt);
     }
   }
+}
+
+// Why there is no message; the slot may say something else than before the look.
+Result<bool> BusReceiver::nothing(bool corrupt) const {
+  if (attachment_.is_deaf()) {
+    return false;
+  }
+  if (corrupt) {
+    return fail(EPROTO, "log of the bus");
+  }
+  const Status member = attachment_.is_member();
+  return member ? fail(EAGAIN, "no message") : std::unexpected(member.error());
 }
 
 // False: it was overtaken meanwhile.
@@ -161,8 +160,8 @@ bool BusReceiver::copy(const LogReader::Record& record, Pieces into) {
 Result<std::size_t> BusReceiver::try_receive(Pieces into) {
   LogReader::Record record;
   while (true) {
-    if (const Status found = look(record); !found) {
-      return std::unexpected(found.error());
+    if (const auto found = look(record); !found || !*found) {
+      return found ? Result<std::size_t>(0) : std::unexpected(found.error());
     }
     if (record.payload.size() > total_bytes(into)) {
       if (!reader_->intact()) {
@@ -194,7 +193,7 @@ Result<std::size_t> BusReceiver::receive_many(std::span<iovec> into, const Wait&
     if (!received && count == 0) {
       return received;
     }
-    if (!received) {
+    if (!received || *received == 0) {
       break;
     }
     piece.iov_len = *received;
@@ -207,8 +206,8 @@ Result<std::size_t> BusReceiver::receive_many(std::span<iovec> into, const Wait&
 
 Status BusReceiver::try_borrow(View& view) {
   LogReader::Record record;
-  if (Status found = look(record); !found) {
-    return found;
+  if (const auto found = look(record); !found || !*found) {
+    return found ? Status{} : std::unexpected(found.error());
   }
   view = {.bytes = record.payload, .id = ++last_id_};
   borrowed_.push_back({.id = view.id, .bytes = record.payload, .begin = position(), .copy = {}});
@@ -230,7 +229,7 @@ bool BusReceiver::is_intact(const Borrowed& message) const {
   // acquire, pairs with LogWriter::give_up_to, as LogReader::intact.
   const bool kept =
       pool::shared(log_->header().floor).load(std::memory_order_acquire) <= message.begin.hot &&
-      !attachment_.end_of(log_->generation).gone;
+      !attachment_.end_of(log_->generation).gone && !attachment_.is_deaf();
   return kept || !message.copy.empty();
 }
 
@@ -268,8 +267,9 @@ std::optional<View> BusReceiver::find_view(std::uint64_t id) const {
 // Message by message, since what this member sent itself is none of them.
 Result<std::uint64_t> BusReceiver::skip() {
   LogReader::Record record;
-  if (const Status found = look(record); !found) {
-    return is_not_yet(found) ? Result<std::uint64_t>(0) : std::unexpected(found.error());
+  if (const auto found = look(record); !found || !*found) {
+    const bool none = found || found.error().error == EAGAIN;
+    return none ? Result<std::uint64_t>(0) : std::unexpected(found.error());
   }
   std::uint64_t skipped = 0;
   while (true) {
@@ -296,7 +296,8 @@ void BusReceiver::sleep(const std::shared_ptr<const MappedLog>& log, std::uint32
 
 bool BusReceiver::is_ready() {
   LogReader::Record record;
-  return !is_not_yet(look(record));
+  const auto found = look(record);
+  return found || found.error().error != EAGAIN;
 }
 
 std::optional<Doorbell> BusReceiver::arm() {

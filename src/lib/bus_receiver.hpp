@@ -51,7 +51,9 @@ class BusReceiver final : public MappedReceiving {
     pool::Position begin{};       // in the log, and its number
     std::vector<std::byte> copy;  // of the bytes, once they were settled
   };
-  Status look(pool::LogReader::Record& record);
+  // False: it has been shut down. EAGAIN.
+  Result<bool> look(pool::LogReader::Record& record);
+  [[nodiscard]] Result<bool> nothing(bool corrupt) const;
   Result<std::size_t> try_receive(Pieces into);
   bool copy(const pool::LogReader::Record& record, Pieces into);
   Status try_borrow(View& view);

@@ -110,7 +110,7 @@ BusSender::~BusSender() { drain(); }
 // What is left in a lane whose tx is closed nobody takes any more.
 void BusSender::drain() {
   const Instant deadline = later(Clock::now(), kPatience);
-  while (!outlet_->is_drained() && attachment_.is_member() && Clock::now() < deadline) {
+  while (!outlet_->is_drained() && attachment_.is_served() && Clock::now() < deadline) {
     const std::uint32_t bell = begin_sleep();
     if (!outlet_->is_drained()) {
       static_cast<void>(futex_wait(pool::futex_word(attachment_.status().bell), bell, deadline));
@@ -130,7 +130,7 @@ Status BusSender::check_length(std::size_t bytes) const {
 }
 
 Status BusSender::ready_to_stage() const {
-  return loan_ ? fail(EBUSY, "a message is being written") : attachment_.is_member();
+  return loan_ ? fail(EBUSY, "a message is being written") : attachment_.may_send();
 }
 
 Status BusSender::stage(Pieces message) {
@@ -214,14 +214,14 @@ Status BusSender::commit(std::uint64_t id, std::size_t bytes, const Wait& /*wait
     return fail(EINVAL, "no such loan");
   }
   loan_.reset();
-  Status member = attachment_.is_member();
-  if (member) {
+  Status allowed = attachment_.may_send();
+  if (allowed) {
     outlet_->stage(bytes);
     outlet_->publish();
   } else {
     outlet_->cancel();
   }
-  return member;
+  return allowed;
 }
 
 Status BusSender::cancel(std::uint64_t id) {
@@ -264,7 +264,7 @@ bool BusSender::sleep(std::size_t bytes, const Wait& wait) {
 }
 
 bool BusSender::is_ready() {
-  return loan_ || outlet_->has_room_for_any() || !attachment_.is_member();
+  return loan_ || outlet_->has_room_for_any() || !attachment_.may_send();
 }
 
 std::optional<Doorbell> BusSender::arm() {

@@ -5,7 +5,7 @@
 //
 // Threads: one at a time.
 // Errors: as flowfs.h: EAGAIN nothing to do now, ETIMEDOUT at the deadline, ECONNABORTED, EPROTO,
-// EBUSY what is lent comes first.
+// EPIPE shut down, EBUSY what is lent comes first.
 // Peer death: where the member is cut off, the daemon says so in the status slot and rings the bell
 // that is slept on.
 #pragma once
@@ -85,7 +85,7 @@ class BusSender final : public MappedSending {
         wait, 0, [&] { disarm(); }, attempt, [&] { return can_go_on(bytes); },
         [&] { return sleep(bytes, wait); });
   }
-  bool can_go_on(std::size_t bytes) { return outlet_->has_room(bytes) || !attachment_.is_member(); }
+  bool can_go_on(std::size_t bytes) { return outlet_->has_room(bytes) || !attachment_.may_send(); }
 
   const BusAttachment& attachment_;
   std::unique_ptr<BusOutlet> outlet_;

@@ -77,7 +77,7 @@ class End {
   [[nodiscard]] virtual Result<flowfs_peer> peer() const = 0;
 
   // In a forked child: lets go of everything without touching what is the parent's.
-  void abandon();
+  virtual void abandon();
 
  protected:
   enum class Mode : std::uint8_t { pending, file, mapped, forked };

@@ -22,10 +22,11 @@ _RECORD_BULK = 1
 _LOG_PAGE = 4096
 _BELL, _CURSORS, _PRESENT_LOG, _FORMER_LOG = 128, 384, 672, 688
 _LOG_FIRST, _LOG_BELL, _FLOOR, _TAIL, _LAST, _SENT_BYTES = 32, 128, 256, 264, 272, 280
-_LOG_GENERATION, _RETIRED_AT = 16, 32
+_LOG_GENERATION, _CLOSED_AT, _RETIRED_AT = 16, 24, 32
 _SLOT_BYTES, _FLAGS, _TAKEN_HOT, _SLEEP_DATA, _SLEEP_ROOM, _REFUSED = 128, 60, 80, 100, 104, 112
 _SYS_FUTEX, _FUTEX_WAKE = 202, 1
 CORRUPT = 2
+_MUTE = 4
 _ANY = 2**64 - 1
 DIRECT = 4
 
@@ -154,6 +155,12 @@ class MappedMember:
 
     def is_corrupt(self):
         return bool(self._slot("@I", _FLAGS) & CORRUPT)
+
+    def is_mute(self):
+        return bool(self._slot("@I", _FLAGS) & _MUTE)
+
+    def is_deaf(self):
+        return self._slot("@Q", _CLOSED_AT) != _ANY
 
     def refused(self):
         return self._slot("@Q", _REFUSED)

@@ -6,6 +6,7 @@ import fcntl
 import mmap
 import os
 import random
+import select
 import signal
 import struct
 
@@ -107,8 +108,6 @@ def test_a_member_that_gave_up_a_direction_is_mapped_for_the_other(bus):
         write_text(os.path.join(folder, "ctl"), words)
         one = MappedMember(bus, fd)
         assert one.at["flags"] == flags
-        with raises_errno(errno.EBUSY):
-            write_text(os.path.join(folder, "ctl"), "close")
         if flags == 2:
             one.send(b"sent")
             assert os.read(other, 100) == b"sent"
@@ -119,6 +118,98 @@ def test_a_member_that_gave_up_a_direction_is_mapped_for_the_other(bus):
         write_text(os.path.join(folder, "ctl"), "close")
         close(other)
         bus.wait_members(0)
+
+
+def control(bus, one, words):
+    write_text(bus.file("port", str(one.at["port"]), "ctl"), words)
+
+
+def test_who_shuts_down_receiving_is_waited_for_by_nobody(bus):
+    """What it had read is counted, what it had not is dropped, and it still sends."""
+    bus.set("delivery", "lossless").set("depth", 4 * COST)
+    one, other, sender = mapped(bus), mapped(bus, os.O_RDONLY), mapped(bus, os.O_WRONLY)
+    for number in range(10):
+        sender.send(text(number))
+    assert [one.receive() for _ in range(2)] == [other.receive() for _ in range(2)]
+    wait_for(lambda: member(bus, one).lag == 4, "the bus is full")
+    bell = one.log_bell()
+    control(bus, one, "shutdown read")
+    assert one.is_deaf() and one.log_bell() != bell
+    found = member(bus, one)
+    assert (found.mode, found.delivered, found.dropped, found.lag) == ("w", 2, 4, 0)
+    assert [other.receive() for _ in range(8)] == [text(number) for number in range(2, 10)]
+    wait_for(sender.taken, "nobody is waited for")
+    one.send(b"still")
+    assert other.receive() == b"still"
+    assert (member(bus, one).delivered, member(bus, one).dropped, bus.stats()["readers"]) == (2, 4, 1)
+    control(bus, other, "shutdown read")
+    with raises_errno(errno.ENOTCONN):
+        os.open(bus.file("log"), os.O_RDONLY)
+    assert sorted(bus.members()) == [one.at["port"], sender.at["port"]]
+    assert other.is_member() and other.is_deaf()
+    one.send(b"to nobody")
+    wait_for(one.taken, "the bus takes it")
+    bus.check_accounts()
+    one.detach()
+    assert os.read(one.fd, 10) == b""
+    os.write(one.fd, b"as a file")
+
+
+def test_who_shuts_down_sending_has_sent_what_it_laid_down(bus):
+    """A lossless bus takes it when there is room, and until then it is a writer."""
+    bus.set("delivery", "lossless").set("depth", 4 * COST).set("writers", 1)
+    one, reader = mapped(bus), mapped(bus, os.O_RDONLY)
+    for number in range(10):
+        one.send(text(number))
+    wait_for(lambda: member(bus, reader).lag == 4, "the bus is full")
+    poller = select.poll()
+    poller.register(one.fd, select.POLLOUT)
+    assert poller.poll(0) == []
+    control(bus, one, "shutdown write")
+    one.send(b"too late")
+    assert one.is_mute() and poller.poll(0) == [(one.fd, select.POLLOUT)]
+    with raises_errno(errno.EBUSY):
+        bus.writer()
+    assert [reader.receive() for _ in range(10)] == [text(number) for number in range(10)]
+    wait_for(lambda: bus.stats()["writers"] == 0, "it is no writer")
+    assert (member(bus, one).mode, member(bus, one).delivered) == ("r", 0)
+    with raises_errno(errno.EPIPE):
+        os.write(one.fd, b"x")
+    os.write(bus.writer(), b"of another")
+    assert reader.receive() == one.receive() == b"of another"
+    assert reader.look() is None and not one.taken()
+    bus.check_accounts()
+
+
+@pytest.mark.parametrize("words", [["close"], ["shutdown write", "shutdown read"]])
+def test_who_shuts_down_both_leaves_when_all_is_sent(bus, words):
+    bus.set("delivery", "lossless").set("depth", 4 * COST)
+    one, reader = mapped(bus), bus.reader()
+    for number in range(10):
+        one.send(text(number))
+    wait_for(lambda: bus.stats()["lag"] == 4, "the bus is full")
+    for word in words:
+        control(bus, one, word)
+    assert member(bus, one).mode == "w"
+    assert [os.read(reader, 100) for _ in range(10)] == [text(number) for number in range(10)]
+    bus.wait_members(1)
+    assert one.is_member() and one.is_deaf() and one.is_mute(), "its slot stays, and says so"
+    assert os.read(one.fd, 10) == b"" and wire.flow_id(bus.join()) == one.at["port"]
+    one.detach()
+
+
+def test_who_shuts_down_and_unmaps_is_shut_down(bus):
+    bus.set("delivery", "lossless").set("depth", COST)
+    one, reader = mapped(bus), bus.reader()
+    for number in range(4):
+        one.send(text(number))
+    wait_for(lambda: bus.stats()["lag"] == 1, "the bus is full")
+    control(bus, one, "shutdown write")
+    one.detach()
+    with raises_errno(errno.EPIPE):
+        os.write(one.fd, b"x")
+    assert member(bus, one).mode == "r"
+    assert os.read(reader, 100) == text(0)
 
 
 def test_an_ethernet_has_no_mapped_members(bus):
@@ -563,6 +654,30 @@ def test_a_capture_shows_what_the_sender_lays_down(bus):
     while b"as it flows" not in seen:
         seen += os.read(capture, 4096)
     assert b"before it began" not in seen
+
+
+def test_a_log_is_retired_where_its_sender_shuts_down(bus):
+    reader, file, writer = mapped(bus, os.O_RDONLY), bus.reader(), direct(bus)
+    reader.go_over(bus)
+    writer.send(text(0), ring=False)
+    control(bus, writer, "shutdown write")
+    writer.send(text(1))
+    assert writer.is_member() and writer.is_mute() and bus.stats()["members"] == 2
+    assert reader.receive() == os.read(file, 100) == text(0)
+    assert reader.look() is None
+    with raises_errno(errno.EPIPE):
+        os.write(writer.fd, b"x")
+    other = direct(bus)
+    assert other.at["port"] == writer.at["port"]
+    reader.go_over(bus)
+    other.send(text(2))
+    assert reader.receive() == os.read(file, 100) == text(2)
+    assert account(bus, reader) == (2, 0, 0)
+    control(bus, reader, "shutdown read")
+    assert reader.is_deaf() and bus.stats()["readers"] == 1
+    other.send(text(3))
+    assert os.read(file, 100) == text(3)
+    bus.check_accounts()
 
 
 def test_readers_go_on_when_the_sender_is_another(bus):

@@ -131,9 +131,8 @@ def test_what_it_says_of_itself(bus, join, request):
     assert member.is_mapped == ("mapped" in request.node.callspec.id)
     assert member.state == "allocated" and bus.members()[member.id].pid == os.getpid()
     raw = flowfs.Flow(member.handle())
-    for call in (lambda: raw.shutdown(flowfs.SHUT_WR), lambda: raw.peer):
-        with raises_errno(errno.EOPNOTSUPP):
-            call()
+    with raises_errno(errno.EOPNOTSUPP):
+        print(raw.peer)
     raw._handle = None  # pylint: disable=protected-access
     member.close()
     bus.wait_members(0)
@@ -150,6 +149,113 @@ def test_who_blocks_a_lossless_bus_is_cut_off(bus, join):
     for call in (lambda: slow.recv(timeout=5), lambda: slow.send(b"x", timeout=5), slow.skip):
         with raises_errno(errno.ECONNABORTED):
             call()
+
+
+# --- shutting down -------------------------------------------------------------------------------
+
+def test_who_shuts_down_receiving_finds_the_end(bus, join):
+    bus.set("delivery", "lossless")
+    member, other = join(), join()
+    other.send(b"unread", timeout=5)
+    wait_for(lambda: counts(bus, member)["lag"] == 1, "the bus to have taken it")
+    with raises_errno(errno.EINVAL):
+        member.shutdown(3)
+    member.shutdown(flowfs.SHUT_RD)
+    assert member.recv(5) == b"" and member.recv_many(2, 100, timeout=5) == []
+    assert (counts(bus, member), bus.stats()["readers"]) == ({"delivered": 0, "dropped": 1, "lag": 0}, 1)
+    member.send(b"still", timeout=5)
+    assert other.recv(5) == b"still"
+    member.shutdown(flowfs.SHUT_RD)
+    with flowfs.Set() as waiting:
+        waiting.add(member, IN)
+        assert waiting.wait(timeout=5) == [(member, IN)]
+    assert select_now(member.fileno(), IN) == IN
+
+
+def test_who_shuts_down_sending_leaves_the_place_to_another(bus, join):
+    bus.set("writers", 1)
+    member = join()
+    other = join(flowfs.RECEIVE_ONLY)
+    member.send(b"before", timeout=5)
+    member.shutdown(flowfs.SHUT_WR)
+    with raises_errno(errno.EPIPE):
+        member.send(b"x", timeout=5)
+    assert other.recv(5) == b"before"
+    with join(flowfs.SEND_ONLY) as another:
+        another.send(b"after", timeout=5)
+        assert member.recv(5) == other.recv(5) == b"after"
+    assert (member.state, bus.members()[member.id].mode) == ("allocated", "r")
+
+
+def test_who_shuts_down_both_has_left(bus, join):
+    os.rename(bus.path, bus.path + "-before")
+    os.rename(bus.path + "-before", bus.path)
+    member, other = join(), join()
+    member.send(b"the last", timeout=5)
+    os.rename(bus.path, bus.path + "-after")
+    member.shutdown(flowfs.SHUT_RDWR)
+    os.rename(bus.path + "-after", bus.path)
+    bus.wait_members(1)
+    assert other.recv(5) == b"the last" and member.recv(5) == b""
+    assert member.state == "deallocated"
+    with raises_errno(errno.EPIPE):
+        member.send(b"x", timeout=5)
+    for how in (flowfs.SHUT_RD, flowfs.SHUT_WR, flowfs.SHUT_RDWR):
+        member.shutdown(how)
+    assert join().id == member.id, "the number is another's, and stays that"
+    assert sorted(bus.members()) == [member.id, other.id]
+
+
+def test_the_only_sender_of_a_log_shuts_down(bus, can_map):
+    bus.set("writers", 1)
+    mount = bus.daemon.mount
+    with flowfs.join(bus.name, mount, flowfs.RECEIVE_ONLY) as reader, \
+            flowfs.join(bus.name, mount, flowfs.SEND_ONLY) as first:
+        first.send(b"first", timeout=5)
+        assert reader.recv(5) == b"first"
+        first.send(b"before", timeout=5)
+        first.shutdown(flowfs.SHUT_WR)
+        with raises_errno(errno.EPIPE):
+            first.send(b"x", timeout=5)
+        assert reader.recv(5) == b"before"
+        with flowfs.join(bus.name, mount, flowfs.SEND_ONLY) as second:
+            second.send(b"after", timeout=5)
+            assert reader.recv(5) == b"after"
+            waiting = Thread(lambda: reader.recv(20))
+            reader.shutdown(flowfs.SHUT_RD)
+            assert waiting.join() == b""
+            second.send(b"to nobody", timeout=5)
+        assert bus.stats()["delivered"] == 3
+
+
+@pytest.mark.parametrize("waits", ["receiving", "sending"])
+def test_shutting_down_ends_the_wait_of_another_thread(bus, join, waits):
+    member, other = join(), join()
+    if waits == "sending":
+        sent = fill(bus, member, other)
+        waiting = Thread(lambda: _error_of(lambda: member.send(bytes(1000), timeout=20)))
+        member.shutdown(flowfs.SHUT_WR)
+        assert waiting.join() == errno.EPIPE
+        assert [len(other.recv(5)) for _ in range(sent)] == [1000] * sent
+        wait_for(lambda: bus.stats()["writers"] == 1, "it is no writer")
+    else:
+        waiting = Thread(lambda: member.recv(20))
+        member.shutdown(flowfs.SHUT_RD)
+        assert waiting.join() == b""
+
+
+def _error_of(call):
+    try:
+        return call()
+    except OSError as error:
+        return error.errno
+
+
+def select_now(fd, events):
+    """Which of them poll reports now."""
+    poller = select.poll()
+    poller.register(fd, events)
+    return dict(poller.poll(0)).get(fd, 0)
 
 
 # --- the calls -----------------------------------------------------------------------------------
@@ -486,16 +592,16 @@ def test_poll_and_sets_hear_of_the_only_sender(bus, alone):
 # --- waiting -------------------------------------------------------------------------------------
 
 class Thread(threading.Thread):
-    """Runs at once; what it raises is raised by join()."""
+    """Runs at once; join() returns what it returns, or raises what it raises."""
 
     def __init__(self, body):
         super().__init__()
-        self._body, self._error = body, None
+        self._body, self._error, self._result = body, None, None
         self.start()
 
     def run(self):
         try:
-            self._body()
+            self._result = self._body()
         except BaseException as error:  # pylint: disable=broad-except
             self._error = error
 
@@ -503,6 +609,7 @@ class Thread(threading.Thread):
         super().join(timeout)
         if self._error:
             raise self._error
+        return self._result
 
 
 def test_a_waiting_receiver_gets_the_message(join):

@@ -36,7 +36,8 @@ class MappedMember : public ::testing::Test {
   MappedMember() : geometry_(pool::Geometry::plan(kMtu, 0, 4096).value()) {
     char name[] = "/tmp/flowfs-bus-XXXXXX";
     folder_ = ::mkdtemp(name);
-    attachment_.folder_fd = Fd(::open(folder_.c_str(), O_PATH | O_CLOEXEC));
+    folder_fd_ = Fd(::open(folder_.c_str(), O_PATH | O_CLOEXEC));
+    attachment_.folder = &folder_fd_;
     attachment_.geometry = geometry_;
     attachment_.tx = map(segment_.fd(), geometry_.segment_bytes());
     attachment_.slot = {std::shared_ptr<void>(), &slot()};
@@ -122,6 +123,7 @@ class MappedMember : public ::testing::Test {
   flowfs_cursors& cursors() { return attachment_.own().cursors; }
 
   std::string folder_;
+  Fd folder_fd_;
   pool::Geometry geometry_;
   pool::Segment segment_ = pool::Segment::create(geometry_, kMember, pool::Generation{1}).value();
   flowfs_status status_{};
@@ -263,6 +265,65 @@ TEST_F(MappedMember, that_was_cut_off_is_told_in_both_directions) {
   EXPECT_TRUE(sender_->is_ready());
 }
 
+TEST_F(MappedMember, that_is_shut_down_for_receiving_has_come_to_the_end) {
+  lay_down("borrowed");
+  lay_down("never read");
+  const View held = receiver_->borrow(kNow).value();
+  std::string buffer(3, ' ');
+  iovec piece{.iov_base = buffer.data(), .iov_len = buffer.size()};
+  EXPECT_EQ(receiver_->receive(Pieces(&piece, 1), kNow).error().error, EMSGSIZE);
+  pool::shared(slot().closed_at).store(0, std::memory_order_release);
+  EXPECT_EQ(receive().value(), "");
+  EXPECT_EQ(receiver_->receive_many(std::span(&piece, 1), kNow).value(), 0U);
+  EXPECT_TRUE(receiver_->borrow(kNow).value().bytes.empty());
+  EXPECT_EQ(receiver_->skip().value(), 0U);
+  EXPECT_TRUE(receiver_->is_ready());
+  EXPECT_FALSE(receiver_->arm());
+  EXPECT_EQ(receiver_->settle(held.id).error().error, ESTALE);
+  EXPECT_EQ(receiver_->release(held.id).error().error, ESTALE);
+  EXPECT_TRUE(send("still"));
+  EXPECT_EQ(take(), "still");
+}
+
+TEST_F(MappedMember, that_is_shut_down_looks_for_no_log_that_follows) {
+  lay_down("of the first");
+  new_log();
+  std::filesystem::remove(folder_ + "/log");
+  EXPECT_EQ(receive().value(), "of the first");
+  EXPECT_EQ(error_of_receive(), ENOENT);
+  pool::shared(slot().closed_at).store(0, std::memory_order_release);
+  EXPECT_EQ(receive().value(), "");
+}
+
+TEST_F(MappedMember, that_is_shut_down_for_sending_breaks_its_pipe) {
+  ASSERT_TRUE(send("before"));
+  const Space space = sender_->loan(100, 0, kNow).value();
+  pool::shared(slot().flags).fetch_or(FLOWFS_STATUS_MUTE, std::memory_order_release);
+  EXPECT_EQ(sender_->commit(space.id, 1, kNow).error().error, EPIPE);
+  EXPECT_EQ(send("after").error().error, EPIPE);
+  EXPECT_EQ(sender_->loan(100, 0, kNow).error().error, EPIPE);
+  EXPECT_TRUE(sender_->is_ready());
+  EXPECT_FALSE(sender_->arm());
+  EXPECT_EQ(take() + take(), "before");
+  lay_down("still");
+  EXPECT_EQ(receive().value(), "still");
+}
+
+TEST_F(MappedMember, that_is_shut_down_waits_for_nothing) {
+  const std::string message(kMtu, 'x');
+  while (send(message)) {
+  }
+  std::thread waiting([&] { EXPECT_EQ(send(message, kAlways).error().error, EPIPE); });
+  EXPECT_TRUE(receive(kNow).error().error == EAGAIN);
+  std::thread listening([&] { EXPECT_EQ(receive(kAlways).value(), ""); });
+  pool::shared(slot().flags).fetch_or(FLOWFS_STATUS_MUTE, std::memory_order_seq_cst);
+  pool::Bell::ring(slot().bell);
+  pool::shared(slot().closed_at).store(0, std::memory_order_seq_cst);
+  writer_->ring();
+  waiting.join();
+  listening.join();
+}
+
 TEST_F(MappedMember, believes_no_log_that_lies) {
   lay_down("honest");
   auto* const record = reinterpret_cast<flowfs_log_record*>(log_->bytes().data() + 4096);
@@ -299,7 +360,7 @@ TEST_F(MappedMember, tells_what_it_got_of_each_log) {
   lay_down("one");
   lay_down("three");
   lay_down("four");
-  (void)receiver_->skip();
+  EXPECT_EQ(receiver_->skip().value(), 2U);
   EXPECT_EQ(receive().value(), "four");
   const flowfs_segment& own = attachment_.own();
   EXPECT_EQ(own.present_log.lost, 2U);
