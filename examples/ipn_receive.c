@@ -22,6 +22,9 @@ int main(int argc, char** argv) {
   if (bus < 0) {
     return fail("socket");
   }
+  if (shutdown(bus, SHUT_WR) != 0) {
+    return fail("shutdown");
+  }
   if (connect(bus, (struct sockaddr*)&address, sizeof address) != 0) {
     return fail("connect");
   }

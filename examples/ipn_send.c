@@ -29,6 +29,9 @@ int main(int argc, char** argv) {
       return fail("setsockopt");
     }
   }
+  if (shutdown(bus, SHUT_RD) != 0) {
+    return fail("shutdown");
+  }
   if (bind(bus, (struct sockaddr*)&address, sizeof address) != 0) {
     return fail("bind");
   }

@@ -133,6 +133,18 @@ Status set_option(int fd, const Placeholder& socket, int option, int value) {
   return {};
 }
 
+// Before connect: what is joined later is joined without the direction.
+Status shut_down_early(int fd, int how) {
+  const Status good = flowfs::ipn::check_directions(how);
+  if (good) {
+    placeholders().change(fd, [&](Placeholder& known) {
+      known.receives = known.receives && how == SHUT_WR;
+      known.sends = known.sends && how == SHUT_RD;
+    });
+  }
+  return good;
+}
+
 Status set_member_option(const std::string& folder, int level, int option, int value) {
   if (level != 0) {
     return fail(ENOPROTOOPT, "a level that a bus has not");
@@ -205,8 +217,7 @@ FLOWFS_INTERPOSED int connect(int fd, const sockaddr* address, socklen_t bytes) 
 
 FLOWFS_INTERPOSED int shutdown(int fd, int how) noexcept {
   if (Placeholder known; is_placeholder(fd, known)) {
-    errno = ENOTCONN;  // the one call that AF_UNIX allows before connect
-    return -1;
+    return guarded<int>([&] { return shut_down_early(fd, how); });
   }
   const int result = real().shutdown(fd, how);
   if (std::string folder; result != 0 && is_member(fd, folder)) {

@@ -54,10 +54,13 @@ Result<Fd> open_bus(const std::string& folder, int flags) {
   }
 }
 
-Result<Fd> join(const std::string& folder, int flags) {
+// With as many of the directions that are left as the mode allows.
+Result<Fd> join(const std::string& folder, const Placeholder& socket, int flags) {
   Result<Fd> member = fail(EACCES);
   for (const int access : {O_RDWR, O_RDONLY, O_WRONLY}) {
-    if (!member && member.error().error == EACCES) {
+    const bool is_left =
+        (socket.receives || access == O_WRONLY) && (socket.sends || access == O_RDONLY);
+    if (is_left && !member && member.error().error == EACCES) {
       member = open_bus(folder, access | flags);
     }
   }
@@ -112,13 +115,18 @@ Status connect_bus(int fd, const Placeholder& socket, const sockaddr* address, s
   if (const Status fits = check_protocol(*folder, socket.protocol); !fits) {
     return fits;
   }
-  const Result<Fd> member = join(*folder, fcntl(fd, F_GETFL) & O_NONBLOCK);
+  const Result<Fd> member = join(*folder, socket, fcntl(fd, F_GETFL) & O_NONBLOCK);
   return member ? put_in_place(fd, *member) : std::unexpected(member.error());
 }
 
+Status check_directions(int how) {
+  const bool known = how == SHUT_RD || how == SHUT_WR || how == SHUT_RDWR;
+  return known ? Status() : fail(EINVAL, "neither direction");
+}
+
 Status shut_down(int fd, const std::string& folder, int how) {
-  if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) {
-    return fail(EINVAL, "neither direction");
+  if (const Status good = check_directions(how); !good) {
+    return good;
   }
   std::uint64_t port = 0;
   if (ioctl(fd, FLOWFS_IOC_ID, &port) != 0) {

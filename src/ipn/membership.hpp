@@ -19,10 +19,14 @@ namespace flowfs::ipn {
 // already; EACCES others may manage it; EPROTOTYPE it has another policy; EPROTONOSUPPORT.
 Result<std::string> bind_bus(const Placeholder& socket, const sockaddr* address, socklen_t bytes);
 
-// Joins the bus of the address, or without one that of bind, with as many of the two directions as
-// the mode of `bus` lets the caller have. Errors: EDESTADDRREQ neither address nor bind; ENOENT;
-// EACCES no direction; EADDRNOTAVAIL the bus has as many ports as it may; EPROTOTYPE.
+// Joins the bus of the address, or without one that of bind, with as many of the directions that
+// were not shut down before as the mode of `bus` lets the caller have. Errors: EDESTADDRREQ neither
+// address nor bind; ENOENT; EACCES no direction; EADDRNOTAVAIL the bus has as many ports as it may;
+// EPROTOTYPE.
 Status connect_bus(int fd, const Placeholder& socket, const sockaddr* address, socklen_t bytes);
+
+// Whether shutdown knows `how`. Errors: EINVAL.
+Status check_directions(int how);
 
 // Gives up the direction; without any it is no member any more. Errors: EINVAL `how`; those of the
 // file `ctl` of its port.

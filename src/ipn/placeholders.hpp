@@ -3,9 +3,9 @@
 //
 // Shape: until connect puts the open `bus` file in its place, a socket is one of AF_UNIX which is
 // connected to nothing. So the kernel itself answers what such a socket should: ENOTCONN, POLLHUP,
-// and a flag set on it stays. What bind and setsockopt said is kept here, by the inode of that
-// socket; a dup of it is the same socket. Whatever is closed need not be told: the number is looked
-// at again before it is believed. An entry stays until its descriptor number is used again.
+// and a flag set on it stays. What bind, setsockopt and shutdown said is kept here, by the inode of
+// that socket; a dup of it is the same socket. Whatever is closed need not be told: the number is
+// looked at again before it is believed. An entry stays until its descriptor number is used again.
 // After exec only the AF_UNIX socket is left.
 //
 // Threads: any. Not safe in a signal handler.
@@ -27,6 +27,9 @@ struct Placeholder {
   int protocol = 0;
   std::string folder;  // of the bus that bind made or manages; empty: not bound
   Options options;
+  // Whether it will be joined with that direction: not where shutdown came first.
+  bool receives = true;
+  bool sends = true;
 };
 
 class Placeholders {

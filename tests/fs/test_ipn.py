@@ -25,6 +25,7 @@ def test_a_sender_reaches_every_receiver(start, bus):
     wait_for(lambda: os.path.isdir(bus.path) and len(bus.members()) == 1, "the sender's bus")
     receivers = [start(example("ipn_receive"), f"/tmp/{bus.name}", "2") for _ in range(3)]
     bus.wait_members(4)
+    assert [one.mode for one in bus.members().values()] == ["w", "r", "r", "r"]
     out, err = sender.communicate("one\nthree\n", timeout=10)
     assert (sender.returncode, out, err) == (0, "", "")
     assert [one.communicate(timeout=10) for one in receivers] == [("4 one\n6 three\n", "")] * 3
@@ -198,6 +199,44 @@ def test_what_a_denied_direction_gives(ipn, bus):
     assert ipn(f"print(recv(joined('{bus.name}')))", uid=USER) == ["b''"]
 
 
+def test_a_direction_that_is_shut_down_before_is_never_joined(ipn, bus):
+    ipn(f"""
+        sender, receiver, both = socket(), socket(), made("{bus.name}", flags=1, mtu=100, pool=1)
+        shutdown(sender, numbers.SHUT_RD)
+        bind(sender, "{bus.name}")
+        connect(sender, "{bus.name}")
+        shutdown(receiver, numbers.SHUT_WR)
+        connect(receiver, "{bus.name}")
+        with open("{bus.file('members')}", encoding="ascii") as members:
+            assert [line.split()[3] for line in members] == ["rw", "w", "r"]
+        for number in range(10):  # it would wait if the sender had to read
+            assert send(both, b"%d" % number, numbers.MSG_DONTWAIT) == 1
+            assert recv(receiver) == b"%d" % number
+        assert os.write(sender, b"to both") == 7
+        assert recv(both) == recv(receiver) == b"to both"
+        with raises_errno(errno.EPIPE):
+            send(receiver, b"x", numbers.MSG_NOSIGNAL)
+        assert recv(sender) == b""
+        neither = socket()
+        shutdown(neither, numbers.SHUT_WR)
+        shutdown(os.dup(neither), numbers.SHUT_RD)
+        with raises_errno(errno.EACCES):
+            connect(neither, "{bus.name}")
+        with raises_errno(errno.EINVAL):
+            shutdown(socket(), 3)
+        """)
+
+
+def test_peers_who_all_bind_are_members_alike(bus, start):
+    os.mkdir(bus.path)
+    peers = [start(*script(f"fd = made('{bus.name}'); print(1, flush=True); print(recv(fd), recv(fd))"))
+             for _ in range(2)]
+    assert [one.stdout.readline() for one in peers] == ["1\n"] * 2
+    last = start(*script(f"fd = made('{bus.name}'); send(fd, b'one'); send(fd, b'two')"))
+    assert last.communicate(timeout=10) == ("", "")
+    assert [one.communicate(timeout=10) for one in peers] == [("b'one' b'two'\n", "")] * 2
+
+
 def test_flags_of_the_socket_are_those_of_the_member(ipn, bus):
     ipn(f"""
         import fcntl
@@ -234,7 +273,7 @@ def test_a_socket_that_is_not_connected_is_one_for_the_kernel(ipn, bus):
     ipn(f"""
         fd = socket()
         for call in (lambda: send(fd, b"x", numbers.MSG_NOSIGNAL), lambda: recv(fd),
-                     lambda: os.read(fd, 1), lambda: os.write(fd, b"x"), lambda: shutdown(fd, 0)):
+                     lambda: os.read(fd, 1), lambda: os.write(fd, b"x")):
             with raises_errno(errno.ENOTCONN):
                 call()
         with raises_errno(errno.EDESTADDRREQ):
