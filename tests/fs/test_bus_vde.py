@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 
+import acls
 import pytest
 from buses import Bus
 from frames import BROADCAST, frame, lab, station, wait_answer  # pylint: disable=unused-import
@@ -15,7 +16,7 @@ from rootless import USER, rootless  # pylint: disable=unused-import
 from sysc import raises_errno
 from vde import Client, client, folder_of, need, own_path, request, running
 
-ALICE, STRANGER = 61001, 61002
+ALICE, STRANGER, STAFF = 61001, 61002, 61050
 LONGEST = 1600
 
 
@@ -156,6 +157,24 @@ def test_the_mode_of_the_bus_says_who_may(daemon, open_bus, mode, expected):
     assert as_user(STRANGER, rights_of, folder) == "1"
     joined = os.read(events, 4096).decode().splitlines()[0]
     assert f"uid={STRANGER}" in joined and f"mode={expected} " in joined, joined
+    open_bus.wait_members(0)
+
+
+@pytest.mark.parametrize("mode, users, uid, groups, expected", [
+    (0o620, [], ALICE, [], "rw"), (0o620, [], STRANGER, [STAFF], "w"), (0o620, [], STRANGER, [], None),
+    (0o064, [], ALICE, [], None), (0o064, [], STRANGER, [STAFF], "rw"), (0o064, [], STRANGER, [], "r"),
+    (0o600, [(STRANGER, 4)], STRANGER, [], "r"), (0o606, [(STRANGER, 1)], STRANGER, [], None)])
+def test_owner_group_and_list_of_the_bus_say_who_may(open_bus, mode, users, uid, groups, expected):
+    os.chown(open_bus.set("policy", "switch").bus, ALICE, STAFF)
+    os.chmod(open_bus.bus, mode)
+    if users:
+        os.setxattr(open_bus.bus, acls.ATTRIBUTE, acls.acl(mode, users=users, mask=7))
+    events = track(os.open(open_bus.file("events"), os.O_RDONLY | os.O_NONBLOCK))
+    port = as_user(uid, rights_of, folder_of(open_bus), groups=groups)
+    assert port == (expected and "1")
+    if expected:
+        joined = os.read(events, 4096).decode().splitlines()[0]
+        assert f" uid={uid} port=1 mode={expected} " in joined
     open_bus.wait_members(0)
 
 
