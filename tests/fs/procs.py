@@ -247,6 +247,16 @@ def wait_blocked(pid, *calls):
         raise AssertionError(f"{error}: {describe(pid)}") from None
 
 
+def has_open(pid, path):
+    """Whether a descriptor of the process is of that file, which may be shown as deleted."""
+    folder = f"/proc/{pid}/fd"
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(f"{folder}/{fd}").startswith(path):
+                return True
+    return False
+
+
 def descendants(pid):
     """The pids below `pid`, children first."""
     found = []

@@ -3,15 +3,16 @@
 
 import errno
 import os
-import shutil
 import struct
 import subprocess
+import time
 
 import pytest
 from frames import BROADCAST, frame, station
 from harness import close, read_text, read_values, track, write_text
-from procs import Child, as_user, wait_blocked
+from procs import Child, as_user, has_open, wait_blocked, wait_for
 from sysc import open_once, raises_errno
+from vde import need
 
 STRANGER = 61002
 
@@ -51,6 +52,19 @@ def test_a_switch_learns_where_stations_are(switch):
     switch.wait_members(2)
     assert "02:00:00:00:00:02" not in read_text(switch.file("macs"))
     assert switch.stats()["stations"] == 1
+
+
+def test_the_age_of_a_station_is_since_it_was_heard(switch):
+    one, = ports(switch, 1)
+    before = time.monotonic()
+    os.write(one, frame(BROADCAST, station(1)))
+    heard = time.monotonic()
+
+    def age_s():
+        return int(read_text(switch.file("macs")).split()[3]) / 1e6
+    wait_for(lambda: age_s() > 1e-6, "a later time")
+    asked, age = time.monotonic(), age_s()
+    assert asked - heard - 1e-6 <= age <= time.monotonic() - before
 
 
 def test_a_hub_sends_to_everybody(bus):
@@ -332,8 +346,7 @@ def test_a_capture_ends_with_its_bus(bus):
     ("broadcast", b"hello", "port 1\t5\t\t\n"),
 ])
 def test_tshark_reads_a_capture_as_it_flows(bus, policy, what, shown):
-    if shutil.which("tshark") is None:
-        pytest.skip("tshark is not installed")
+    need("tshark")
     bus.set("policy", policy)
     fd, = ports(bus, 1)
     with subprocess.Popen(["tshark", "-n", "-l", "-c", "1", "-i", "-", "-T", "fields", "-e", "frame.interface_name",
@@ -343,3 +356,16 @@ def test_tshark_reads_a_capture_as_it_flows(bus, policy, what, shown):
         os.close(pcap)
         os.write(fd, what)
         assert tshark.communicate(timeout=60)[0] == shown
+
+
+@pytest.mark.parametrize("program, arguments, shown", [
+    ("tshark", ["-T", "fields", "-e", "frame.len", "-e", "eth.src", "-e", "vlan.id"], "64\t02:00:00:00:00:01\t10\n"),
+    ("tcpdump", ["-e", "-Z", "root"], "02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff"),
+])
+def test_a_capture_is_read_by_its_path_as_it_flows(switch, program, arguments, shown):
+    one, = ports(switch, 1)
+    command = [need(program), "-n", "-l", "-c", "1", *arguments, "-r", switch.file("pcap")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as reader:
+        wait_for(lambda: has_open(reader.pid, switch.file("pcap")), f"{program} to open the capture")
+        os.write(one, frame(BROADCAST, station(1), 10))
+        assert shown in reader.communicate(timeout=60)[0]

@@ -16,7 +16,7 @@ from buses import Bus
 from flowctl_runs import Run, run  # pylint: disable=unused-import
 from frames import BROADCAST, frame, station
 from harness import binary, close
-from procs import Child, as_user, paused, wait_for
+from procs import Child, as_user, has_open, paused, wait_for
 from sysc import raises_errno
 
 _numbers = itertools.count(1)
@@ -117,12 +117,7 @@ def test_a_live_view_ends_with_its_bus(daemon, run):
 def watching(run, bus, *arguments):
     """`flowctl bus watch`, which has opened the stream."""
     watch = run("bus", "watch", bus.name, *arguments)
-    folder = f"/proc/{watch.process.pid}/fd"
-
-    def has_opened():
-        return any(os.readlink(f"{folder}/{fd}").startswith(bus.file("events"))
-                   for fd in os.listdir(folder) if os.path.islink(f"{folder}/{fd}"))
-    wait_for(has_opened, "flowctl to open the events")
+    wait_for(lambda: has_open(watch.process.pid, bus.file("events")), "flowctl to open the events")
     return watch
 
 
@@ -171,6 +166,31 @@ def test_what_is_recorded_is_replayed(daemon, bus, run, tmp_path):
     assert counts == [{"messages": 4, "bytes": sum(map(len, messages)), "cut_off": 0}]
     assert [os.read(reader, 1 << 20) for _ in messages] == messages
     close(reader)
+
+
+def test_a_recording_tells_when_each_message_came(bus, run, tmp_path):
+    file = tmp_path / "file"
+    recorder = run("bus", "record", bus.name, str(file), "-n", "3")
+    bus.wait_members(1)
+    writer, between = bus.writer(), [time.time_ns()]
+    for message in (b"one", b"two", b"three"):
+        os.write(writer, message)
+        wait_for(lambda wanted=message: wanted in file.read_bytes(), "the message in the file")
+        between.append(time.time_ns())
+    close(writer)
+    assert recorder.end()[0] == 0
+    times = [high << 32 | low for high, low in packet_times(file.read_bytes())]
+    assert sorted(between + times) == [between[0], times[0], between[1], times[1], between[2], times[2], between[3]]
+
+
+def packet_times(capture):
+    """The two halves of the time of each packet."""
+    at = 0
+    while at < len(capture):
+        kind, length, _, *halves = struct.unpack_from("=IIIII", capture, at)
+        if kind == 6:
+            yield halves
+        at += length
 
 
 def test_a_recording_ends_well_when_it_is_interrupted(daemon, bus, run, tmp_path):

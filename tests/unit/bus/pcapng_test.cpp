@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "bus/pcapng.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <random>
 #include <vector>
 
 #include "frames.hpp"
@@ -22,6 +25,8 @@ using test::station;
 using testing::ElementsAre;
 
 constexpr std::uint64_t kTime = 1'700'000'000'123'456'789;
+constexpr std::uint64_t kPackets = 300;  // of any length and from any interface
+constexpr std::uint32_t kLongest = 500;
 
 struct Block {
   std::uint32_t type = 0;
@@ -176,6 +181,44 @@ TEST_F(PcapngTest, is_read_back_by_tshark) {
                              "-e vlan.id -e frame.drop_count"),
             "tap0,1700000000.123456789,64,02:00:00:00:00:01,10,\n"
             "port 7,1700000000.123456790,17,02:00:00:00:00:02,,12\n");
+}
+
+TEST_F(PcapngTest, any_packets_are_read_back_by_tshark) {
+  if (std::system("command -v tshark >/dev/null") != 0) {
+    GTEST_SKIP() << "tshark is not installed";
+  }
+  std::mt19937 random(7);
+  const auto below = [&](std::size_t limit) { return std::size_t{random()} % limit; };
+  PcapngWriter messages(PcapngWriter::LinkType::messages, kLongest);
+  PcapngWriter::start("flowfs", out);
+  std::vector<PcapngWriter::Interface> interfaces;
+  std::string expected;
+  for (std::uint64_t time = kTime; time < kTime + kPackets; ++time) {
+    if (interfaces.empty() || below(20) == 0) {
+      interfaces.push_back(messages.interface(fmt::format("port {}", interfaces.size()), out));
+    }
+    if (below(10) == 0) {
+      messages.statistics(interfaces[below(interfaces.size())],
+                          {.time_ns = time, .received = random(), .dropped = random()}, out);
+    }
+    const std::size_t from = below(interfaces.size());
+    std::vector<std::byte> bytes(below(2 * kLongest));
+    std::ranges::generate(bytes, [&] { return static_cast<std::byte>(random()); });
+    const std::size_t lost = below(3);
+    messages.packet({.interface = interfaces[from],
+                     .time_ns = time,
+                     .bytes = bytes,
+                     .length = bytes.size(),
+                     .dropped = lost},
+                    out);
+    expected += fmt::format("port {},1700000000.{},{},{},{}\n", from, time % 1'000'000'000,
+                            bytes.size(), std::min<std::size_t>(bytes.size(), kLongest),
+                            lost == 0 ? "" : std::to_string(lost));
+  }
+  EXPECT_EQ(read_with_tshark(out,
+                             "-e frame.interface_name -e frame.time_epoch -e frame.len "
+                             "-e frame.cap_len -e frame.drop_count"),
+            expected);
 }
 
 TEST_F(PcapngTest, tshark_reads_messages_too) {
