@@ -3,12 +3,18 @@
 
 import itertools
 import os
+import socket
+import struct
 
 import pytest
+import sysc
 from harness import read_values
 from procs import sh, wait_for
 
 BROADCAST = b"\xff" * 6
+OURS = b"\x88\xb5"  # the type for experiments
+ETH_P_ALL, SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 3, 263, 8, 0x10
+_AUXDATA = struct.Struct("=IIIHHHH")
 _numbers = itertools.count(1)
 
 
@@ -19,7 +25,38 @@ def station(number):
 def frame(to, source, *tags, payload=b"flowfs"):
     """With these tags (TCI each), the outermost first."""
     tagged = b"".join(b"\x81\x00" + tag.to_bytes(2, "big") for tag in tags)
-    return to + source + tagged + b"\x88\xb5" + payload.ljust(46, b"\0")
+    return to + source + tagged + OURS + payload.ljust(46, b"\0")
+
+
+class Wire:
+    """What an interface in a namespace sends and gets as it is, tags and all: a socket stays where it was made."""
+
+    def __init__(self, namespace, interface):
+        home, there = (os.open(path, os.O_RDONLY) for path in ("/proc/self/ns/net", f"/run/netns/{namespace}"))
+        sysc.setns(there)
+        try:
+            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK)
+            self.socket.bind((interface, ETH_P_ALL))
+        finally:
+            sysc.setns(home)
+            os.close(there)
+            os.close(home)
+        self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        self.got = []
+
+    def has(self, *frame_of):
+        """Whether this one has come, as (VLAN or None, payload)."""
+        while True:
+            try:
+                data, aux, _, address = self.socket.recvmsg(2000, socket.CMSG_SPACE(_AUXDATA.size))
+            except BlockingIOError:
+                return frame_of in self.got
+            status, _, _, _, _, tci, _ = _AUXDATA.unpack(aux[0][2])
+            if data[12:14] == OURS and address[2] != socket.PACKET_OUTGOING:
+                self.got.append((tci if status & TP_STATUS_VLAN_VALID else None, data[14:].rstrip(b"\0")))
+
+    def send(self, payload, *tags):
+        self.socket.send(frame(BROADCAST, station(9), *tags, payload=payload))
 
 
 class Lab:

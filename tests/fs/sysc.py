@@ -62,6 +62,11 @@ def splice(source, target, count):
     return _checked(_libc.splice(source, None, target, None, ctypes.c_size_t(count), 0), "splice")
 
 
+def setns(fd):
+    """The calling thread goes over to the namespace."""
+    _checked(_libc.setns(fd, 0), "setns")
+
+
 def set_pdeathsig(number):
     """The caller gets `number` when its parent goes, so that a killed test leaves nobody behind."""
     _checked(_libc.prctl(1, number, 0, 0, 0), "prctl")

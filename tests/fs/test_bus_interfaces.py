@@ -4,9 +4,12 @@
 import errno
 import hashlib
 import os
+import stat
 
+import acls
 import pytest
-from frames import BROADCAST, Lab, frame, lab, station, wait_answer, wait_state  # pylint: disable=unused-import
+from buses import Bus
+from frames import BROADCAST, Lab, Wire, frame, lab, station, wait_answer, wait_state  # pylint: disable=unused-import
 from harness import close, read_values, track, write_text
 from procs import as_user, sh, wait_for
 from sysc import raises_errno
@@ -130,6 +133,36 @@ def test_what_comes_from_an_access_port_is_tagged_on_a_trunk(switch, lab):
 
 
 def test_a_trunk_passes_a_tag_that_an_access_port_does_not(switch, lab):
+    wires = []
+    for vlan in ("access 10", "access 20", "trunk 10,20", "trunk 20"):
+        host = lab.namespace()
+        tap = lab.tap(switch, host, "10.99.0.1")
+        write_text(switch.file("port", port_of(switch.file("tap", tap)), "vlan"), vlan)
+        wires.append(Wire(host, tap))
+    ten, twenty, both, other = wires
+    ten.send(b"from 10")
+    wait_for(lambda: both.has(10, b"from 10"), "the tag of its VLAN")
+    both.send(b"to 10", 10)
+    both.send(b"to 20", 20)
+    wait_for(lambda: ten.has(None, b"to 10"), "what has lost its tag")
+    wait_for(lambda: twenty.has(None, b"to 20") and other.has(20, b"to 20"), "what is of the other VLAN")
+    ten.send(b"tagged", 10)
+    ten.send(b"tagged", 20)
+    wait_for(lambda: port_stats(switch, ten, wires)["wrong-vlan"] == 2, "both refused")
+    ten.send(b"the last")
+    wait_for(lambda: both.has(10, b"the last"), "what came after them")
+    assert (ten.got, twenty.got, other.got) == ([(None, b"to 10")], [(None, b"to 20")], [(20, b"to 20")])
+    assert both.got == [(10, b"from 10"), (10, b"the last")]
+    for wire in wires:
+        wire.socket.close()
+
+
+def port_stats(bus, wire, wires):
+    path = bus.file("port", str(wires.index(wire) + 1), "stats")
+    return {key: int(value) for key, value in read_values(path).items()}
+
+
+def test_a_vlan_interface_of_the_kernel_reaches_an_access_port(switch, lab):
     (one, two), taps = two_hosts(lab, switch)
     trunk = taps[1]
     if sh(f"ip -n {two} link add link {trunk} name tag10 type vlan id 10", check=False).status != 0:
@@ -181,6 +214,29 @@ def test_a_grabbed_interface_goes_down_and_away_and_comes_back(switch, lab):
     assert states[:2] == ["down", "away"] and states[-1] == "up"
 
 
+def sends_until(bus, path, condition, what):
+    """Broadcasts until the counts of the interface are so: it is by what it takes that its state is known."""
+    member = bus.join(os.O_RDWR | os.O_NONBLOCK)
+
+    def sent():
+        os.write(member, frame(BROADCAST, station(1)))
+        return condition(read_values(os.path.join(path, "stats")))
+    wait_for(sent, what)
+    close(member)
+
+
+def test_a_tap_goes_down_and_comes_back(switch, lab):
+    name = Lab.name("t")
+    path = lab.attach(switch, "tap", name)
+    sh(f"ip link set {name} up")
+    sends_until(switch, path, lambda stats: int(stats["frames_out"]) > 0, "a frame out")
+    sh(f"ip link set {name} down")
+    sends_until(switch, path, lambda stats: stats["state"] == "down", "down")
+    before = int(read_values(os.path.join(path, "stats"))["frames_out"])
+    sh(f"ip link set {name} up")
+    sends_until(switch, path, lambda stats: stats["state"] == "up" and int(stats["frames_out"]) > before, "up")
+
+
 def test_a_tap_that_is_deleted_is_made_again(switch, lab):
     name = Lab.name("t")
     events = track(os.open(switch.file("events"), os.O_RDONLY | os.O_NONBLOCK))
@@ -196,7 +252,9 @@ def test_a_tap_that_is_deleted_is_made_again(switch, lab):
         return any(line.endswith(f"name={name} state={state}") for line in lines)
     wait_for(lambda: told("away"), "away")
     wait_for(lambda: told("up"), "up")
-    sh(f"ip link show {name}")
+    sh(f"ip link set {name} up")
+    before = int(read_values(os.path.join(path, "stats"))["frames_out"])
+    sends_until(switch, path, lambda stats: int(stats["frames_out"]) > before, "a frame out of the new one")
     lab.detach(path)
     wait_for(lambda: sh(f"ip link show {name}", check=False).status != 0, "no interface")
 
@@ -229,6 +287,30 @@ def test_what_cannot_be_attached(bus, lab):
     lab.detach(made)
     assert os.listdir(tap) == []
     assert bus.stats()["members"] == 0
+
+
+@pytest.mark.parametrize("folder", ["tap", "grab"])
+def test_who_makes_a_bus_attaches_nothing_unless_root_says_so(daemon, lab, folder):
+    """Trial 9: the folders are root's whatever the mode of `bus`, and a list on them delegates."""
+    bus = Bus(daemon, Lab.name("b"))
+    as_user(STRANGER, os.mkdir, bus.path)
+    as_user(STRANGER, write_text, bus.file("policy"), "switch")
+    as_user(STRANGER, os.chmod, bus.bus, 0o777)
+    where = bus.file(folder)
+    path = os.path.join(where, lab.veth()[0] if folder == "grab" else Lab.name("t"))
+
+    def denied():
+        with raises_errno(errno.EACCES):
+            os.mkdir(path)
+        with raises_errno(errno.EPERM):
+            os.chmod(where, 0o777)
+    as_user(STRANGER, denied)
+    found = os.stat(where)
+    assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o755, 0, 0)
+    os.setxattr(where, acls.ATTRIBUTE, acls.acl(0o755, users=[(STRANGER, 7)], mask=7))
+    as_user(STRANGER, os.mkdir, path)
+    lab.attached.append(path)
+    assert bus.members()[1].uid == STRANGER
 
 
 def test_only_whom_root_lets_attaches(open_bus, lab):
