@@ -44,6 +44,18 @@ class Bus(Place):
         """A close is told to the daemon afterwards."""
         wait_for(lambda: len(self.members()) == count, f"{count} members")
 
+    @staticmethod
+    def check_event_counts(lines):
+        """Each line of `events` tells how many there are after what it tells of, which is never less than none."""
+        readers = writers = 0
+        for line in lines:
+            _, kind, _, _, _, mode, *counts = line.split()
+            step = {"join": 1, "leave": -1}[kind]
+            readers += step * ("r" in mode.removeprefix("mode="))
+            writers += step * ("w" in mode.removeprefix("mode="))
+            assert counts == [f"readers={readers}", f"writers={writers}"]
+            assert readers >= 0 and writers >= 0
+
     def check_accounts(self):
         """sent = delivered + dropped, but for what is still to be read."""
         for member in self.members().values():

@@ -5,10 +5,12 @@ import errno
 import os
 import select
 import stat
+import time
 
 import pytest
 import wire
 from buses import Bus
+from frames import BROADCAST, frame, station
 from harness import close, read_text, track, write_text
 from procs import Child, as_user, sh, wait_blocked, wait_for
 from sysc import raises_errno, rename2
@@ -29,6 +31,82 @@ def test_mkdir_makes_the_files_and_rmdir_takes_them(daemon, bus):
                                               "readers", "writers")}
     os.rmdir(bus.path)
     assert bus.name not in os.listdir(daemon.path("buses"))
+
+
+SESSION = """
+    set -eu
+    left() { until [ -z "$(cat members)" ]; do sleep 0.005; done; }
+    mkdir $B && cd $B
+    stat -c '%a %n' bus policy members log pcap tap grab macs stats
+    echo lossless > delivery; echo 1000 > mtu; echo 4096 > depth; echo 2 > history
+    echo 4 > writers; echo 9 > ports; echo 5000000 > evict
+    cat policy delivery mtu depth history writers ports evict
+    for word in one two three; do echo $word > bus; done
+    left
+    exec 4< events 3<> bus
+    read -r first <&3; read -r second <&3; echo $first $second
+    cut -d' ' -f1,2,4-7 members
+    ls port; head -n 1 port/1/stats; head -n 1 stats
+    echo four > bus
+    until [ "$(wc -l < members)" = 1 ]; do sleep 0.005; done
+    read -r word <&3; echo $word
+    exec 3<&-
+    timeout 10 head -n 4 <&4 | cut -d' ' -f2,5-
+    left
+    echo switch > policy
+    exec 3<> bus 5< pcap
+    echo access 10 > port/1/vlan; echo uplink > port/1/name; cat port/1/vlan port/1/name
+    head -c 60 $F >&3
+    cut -d' ' -f1-3 macs
+    head -c 4 <&5 | od -An -tx1
+    ls -l vde | grep -c -- '-> /.*vde'; ls vde/
+    exec 3<&- 5<&-
+    left
+    cd ..; rmdir $B
+    """
+SHOWN = """\
+700 bus
+644 policy
+444 members
+400 log
+400 pcap
+755 tap
+755 grab
+444 macs
+444 stats
+broadcast
+lossless
+1000
+4096
+2
+4
+9
+5000000
+two three
+1 0 rw 0 2 0
+1
+sent 0
+sent 3
+four
+join port=1 mode=rw readers=1 writers=1
+join port=2 mode=w readers=1 writers=2
+leave port=2 mode=w readers=1 writers=1
+leave port=1 mode=rw readers=0 writers=0
+access 10
+uplink
+02:00:00:00:00:01 10 1
+ 0a 0d 0d 0a
+1
+ctl
+"""
+
+
+def test_a_shell_makes_a_bus_uses_every_file_of_it_and_removes_it(daemon, tmp_path):
+    ethernet = tmp_path / "frame"
+    ethernet.write_bytes(frame(BROADCAST, station(1)))
+    done = sh(SESSION, B=daemon.path("buses", "session"), F=str(ethernet))
+    assert done.out == SHOWN
+    assert os.listdir(daemon.path("buses")) == []
 
 
 def test_everybody_may_make_a_bus_and_only_its_owner_may_remove_it(daemon):
@@ -139,6 +217,16 @@ def test_members_have_the_smallest_free_numbers(bus):
     again = bus.join()
     assert sorted(bus.members()) == [1, 2, 3]
     close(first, third, again)
+
+
+def test_the_age_of_a_member_is_since_it_joined(bus):
+    before = time.monotonic()
+    bus.reader()
+    joined = time.monotonic()
+    wait_for(lambda: bus.members()[1].age > 1, "a later time")
+    asked = time.monotonic()
+    age_s = bus.members()[1].age / 1e6
+    assert asked - joined - 1e-6 <= age_s <= time.monotonic() - before
 
 
 def test_a_port_s_folder_is_its_owner_s_alone(open_bus):

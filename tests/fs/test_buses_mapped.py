@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Mapped members of buses beside file members: who reads what, who waits, who is thrown out."""
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -13,7 +14,7 @@ import struct
 import pytest
 import wire
 from buses import RECORD, Bus
-from fixtures import need_mapping
+from fixtures import long_run, need_mapping
 from harness import close, is_sanitized, read_values, set_nonblock, track, write_text
 from mapped import protect
 from mapped_bus import MappedMember
@@ -344,6 +345,29 @@ def test_frames_are_read_in_place_by_all(bus):
 
 # --- death ---------------------------------------------------------------------------------------
 
+LONG = pytest.mark.deadline(3600 if long_run() else 100)
+
+
+def kills(few):
+    return 10_000 if long_run() else 5 if is_sanitized() else few
+
+
+@contextlib.contextmanager
+def nothing_kept(bus, daemon):
+    """Of what comes and goes inside: afterwards the daemon holds what it held before."""
+    members = len(bus.members())
+    first = mapped(bus, os.O_RDONLY)  # what is made for a user's first one stays
+    first.detach()
+    close(first.fd)
+    bus.wait_members(members)
+    charged, descriptors, memory = daemon.usage(0)["bytes"], daemon.descriptors(), daemon.memory_kib()
+    yield
+    wait_for(lambda: daemon.usage(0)["bytes"] == charged, "nothing charged for who was killed")
+    daemon.wait_descriptors(descriptors)
+    if not is_sanitized():
+        assert daemon.memory_kib() < memory + 4096
+
+
 def last_of_killed(bus, sender, reader):
     """Kills it, and reads what it left behind the first message: the number of the last."""
     sender.kill()
@@ -357,16 +381,18 @@ def last_of_killed(bus, sender, reader):
     return number
 
 
-def test_a_killed_sender_frees_its_port_and_what_it_sent_is_there(bus):
+@LONG
+def test_a_killed_sender_frees_its_port_and_what_it_sent_is_there(bus, daemon):
     """Trial 1: killed while it sends, with records that are half laid down."""
     reader, file = mapped(bus, os.O_RDONLY), bus.reader()
-    for _ in range(5 if is_sanitized() else 20):
-        child = Child(_send_forever, bus)
-        first = reader.receive()
-        assert first == text(0)
-        number = last_of_killed(bus, child, reader)
-        for expected in range(number + 1):
-            assert os.read(file, 100) == text(expected)
+    with nothing_kept(bus, daemon):
+        for _ in range(kills(20)):
+            child = Child(_send_forever, bus)
+            first = reader.receive()
+            assert first == text(0)
+            number = last_of_killed(bus, child, reader)
+            for expected in range(number + 1):
+                assert os.read(file, 100) == text(expected)
     assert member(bus, reader).lag == 0
     bus.check_accounts()
 
@@ -380,20 +406,30 @@ def _send_forever(bus):
             number += 1
 
 
-def test_killed_readers_hold_up_nobody(bus):
+@LONG
+@pytest.mark.parametrize("reads", [False, True])
+def test_killed_readers_hold_up_nobody(bus, daemon, reads):
+    """Trial 1: killed while it reads, or while others wait for it."""
     bus.set("delivery", "lossless")
     bus.set("depth", 4 * COST)
     sender = mapped(bus, os.O_WRONLY)
-    for _ in range(5):
-        child = Child(_only_join, bus)
-        bus.wait_members(2)
-        wait_for(lambda: int(read_values(bus.file("stats"))["readers"]) == 1, "it has joined")
-        for number in range(10):
-            sender.send(text(number))
-        child.kill(signal.SIGKILL)
-        child.reap()
-        bus.wait_members(1)
-        wait_for(sender.taken, "nobody is waited for")
+    with nothing_kept(bus, daemon):
+        for _ in range(kills(10)):
+            child = Child(_read_forever if reads else _only_join, bus)
+            bus.wait_members(2)
+            wait_for(lambda: int(read_values(bus.file("stats"))["readers"]) == 1, "it has joined")
+            for number in range(10):
+                sender.send(text(number))
+            child.kill(signal.SIGKILL)
+            child.reap()
+            bus.wait_members(1)
+            wait_for(sender.taken, "nobody is waited for")
+
+
+def _read_forever(bus):
+    kept = MappedMember(bus, os.open(bus.bus, os.O_RDONLY))
+    while True:
+        kept.receive()
 
 
 def _only_join(bus):
@@ -723,21 +759,26 @@ def test_a_reader_that_keeps_up_reads_through_all_logs(bus):
     assert bus.stats()["delivered"] == bus.stats()["sent"] == number
 
 
-def test_a_killed_sender_leaves_whole_messages(bus):
+@LONG
+def test_a_killed_sender_leaves_whole_messages(bus, daemon):
     """Trial 1: killed while it lays them down."""
-    reader, file = mapped(bus, os.O_RDONLY), bus.reader()
     bus.set("writers", 1)
     total = 0
-    for _ in range(5 if is_sanitized() else 15):
-        child = Child(_lay_down_forever, bus)
-        reader.go_over(bus)
-        assert reader.receive() == text(0)
-        number = last_of_killed(bus, child, reader)
-        reader.go_over(bus)
-        for expected in range(number + 1):
-            assert os.read(file, 100) == text(expected)
-        total += number + 1
-        assert account(bus, reader) == (total, 0, 0)
+    with nothing_kept(bus, daemon):
+        reader, file = mapped(bus, os.O_RDONLY), bus.reader()
+        for _ in range(kills(15)):
+            child = Child(_lay_down_forever, bus)
+            reader.go_over(bus)
+            assert reader.receive() == text(0)
+            number = last_of_killed(bus, child, reader)
+            reader.go_over(bus)
+            for expected in range(number + 1):
+                assert os.read(file, 100) == text(expected)
+            total += number + 1
+            assert account(bus, reader) == (total, 0, 0)
+        reader.detach()
+        close(reader.fd, file)
+        bus.wait_members(0)
     assert bus.stats()["sent"] == total
     bus.check_accounts()
 

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 from buses import RECORD
-from harness import close, is_sanitized, read_values
+from harness import close, is_sanitized, read_values, track
 from lib import can_map, in_python, pair  # pylint: disable=unused-import
-from procs import Child, wait_for
+from procs import Child, paused, wait_for
 from sysc import raises_errno
 
 if not is_sanitized():
@@ -28,11 +28,16 @@ def message_of(number, length):
 
 
 @pytest.fixture(params=["file", "mapped"])
-def join(request, bus):
-    """Makes members of the bus in one mode, and closes them."""
+def mode(request):
+    """What asks for that mode of a member."""
     if request.param == "mapped":
         request.getfixturevalue("can_map")
-    mode = 1 if request.param == "file" else 0
+    return 1 if request.param == "file" else 0
+
+
+@pytest.fixture
+def join(mode, bus):
+    """Makes members of the bus in one mode, and closes them."""
     made = []
 
     def make(flags=0):
@@ -100,8 +105,53 @@ def test_who_may_not_join(bus, daemon):
             flowfs.join(bus.name, daemon.mount)
 
 
-def test_the_modes_of_the_bus_decide(open_bus, daemon):
-    os.chmod(open_bus.bus, 0o744)
+def test_the_number_of_members_is_a_limit_raised_and_lowered_while_running(bus, join):
+    bus.set("ports", 2)
+    join(flowfs.RECEIVE_ONLY), join(flowfs.SEND_ONLY)
+    with raises_errno(errno.EADDRNOTAVAIL):
+        join()
+    bus.set("ports", 3)
+    third = join()
+    with raises_errno(errno.EBUSY):
+        bus.set("ports", 2)
+    third.close()
+    bus.wait_members(2)
+    bus.set("ports", 2)
+    with raises_errno(errno.EADDRNOTAVAIL):
+        join()
+
+
+def test_the_port_of_a_killed_member_is_free_for_the_next(bus, join, mode):
+    bus.set("ports", 1)
+    (child,), _ = receivers(bus, mode, 1)
+    with raises_errno(errno.EADDRNOTAVAIL):
+        join()
+    child.kill()
+    child.reap()
+    bus.wait_members(0)
+    join()
+
+
+def test_numbers_in_events_are_never_negative(bus, mode):
+    def come_and_go():
+        for flags in (flowfs.RECEIVE_ONLY, flowfs.SEND_ONLY, 0) * 3:
+            flowfs.join(bus.name, bus.daemon.mount, mode | flags).close()
+    events = track(os.open(bus.file("events"), os.O_RDONLY | os.O_NONBLOCK))
+    for child in [Child(come_and_go) for _ in range(3)]:
+        child.result()
+    bus.wait_members(0)
+    lines = os.read(events, 1 << 20).decode().splitlines()
+    bus.check_event_counts(lines)
+    assert len(lines) == 54
+
+
+NO, YES = errno.EACCES, 0
+
+
+@pytest.mark.parametrize("mode_bits, expected", [
+    (0o744, [NO, NO, YES]), (0o722, [NO, YES, NO]), (0o711, [NO, NO, NO]), (0o766, [YES, YES, YES])])
+def test_the_modes_of_the_bus_decide(open_bus, daemon, mode_bits, expected):
+    os.chmod(open_bus.bus, mode_bits)
 
     def try_all():
         seen = []
@@ -112,18 +162,21 @@ def test_the_modes_of_the_bus_decide(open_bus, daemon):
             except OSError as error:
                 seen.append(error.errno)
         return seen
-    assert Child(try_all, uid=ALICE).result() == [errno.EACCES, errno.EACCES, 0]
+    assert Child(try_all, uid=ALICE).result() == expected
 
 
-def test_a_late_joiner_gets_the_history(bus, join):
-    bus.set("history", 2)
+@pytest.mark.parametrize("history, expected", [(0, [b"new"]), (2, [b"3", b"4", b"new"])])
+def test_a_late_joiner_gets_the_history_and_what_is_sent_afterwards(bus, join, history, expected):
+    bus.set("history", history)
     sender = join()
     for number in range(5):
         sender.send(b"%d" % number, timeout=5)
     wait_for(lambda: bus.stats()["sent"] == 5, "the bus to have taken what a mapped member sent")
     late = join()
     sender.send(b"new", timeout=5)
-    assert [late.recv(5) for _ in range(3)] == [b"3", b"4", b"new"]
+    assert [late.recv(5) for _ in expected] == expected
+    with raises_errno(errno.EAGAIN):
+        late.recv(timeout=0)
 
 
 def test_what_it_says_of_itself(bus, join, request):
@@ -400,6 +453,92 @@ def test_a_lossy_sender_does_not_wait_for_readers(bus, join):
     assert got == list(range(1000 - len(got), 1000)) and 10 < len(got) < 400
     found = {"delivered": len(got), "dropped": 1000 - len(got), "lag": 0}
     wait_for(lambda: counts(bus, receiver) == found, "the account of the receiver")
+
+
+def test_a_lossless_bus_without_receivers_never_waits(bus, join):
+    bus.set("delivery", "lossless")
+    bus.set("depth", 2 * (100 + RECORD))
+    sender = join(flowfs.SEND_ONLY)
+    for _ in range(1000):
+        sender.send(bytes(100), timeout=10 if sender.is_mapped else 0)
+    wait_for(lambda: bus.stats()["sent"] == 1000, "the bus to have taken them all")
+    assert (bus.stats()["delivered"], bus.stats()["dropped"]) == (0, 0)
+
+
+def text(number):
+    return b"%010d" % number
+
+
+def receive_to_the_end(bus, mode, joined):
+    """Joins, says so, and receives numbers until the message that ends it."""
+    with flowfs.join(bus.name, bus.daemon.mount, mode | flowfs.RECEIVE_ONLY) as member:
+        os.write(joined, b"x")
+        numbers = []
+        while (message := member.recv(60)) != b"end":
+            numbers.append(int(message))
+        return numbers
+
+
+def receivers(bus, mode, count):
+    """Processes that receive, and their ports."""
+    heard, joined = os.pipe()
+    children = [Child(receive_to_the_end, bus, mode, joined, keep=[joined]) for _ in range(count)]
+    for _ in children:
+        assert os.read(heard, 1) == b"x"
+    for fd in heard, joined:
+        os.close(fd)
+    ports = {member.pid: member.port for member in bus.members().values()}
+    return children, [ports[child.pid] for child in children]
+
+
+def test_a_stopped_receiver_of_a_lossy_bus_loses_and_nobody_else_notices(bus, join, mode):
+    count, batch = 10_000, 400
+    bus.set("depth", 2 * batch * (10 + RECORD))
+    (slow, *quick), (slow_port, *quick_ports) = receivers(bus, mode, 3)
+    sender = join(flowfs.SEND_ONLY)
+    with paused(slow.pid):
+        for first in range(0, count, batch):
+            for number in range(first, first + batch):
+                sender.send(text(number), timeout=10)
+            wait_for(lambda sent=first + batch: [
+                (one.delivered, one.lag) for one in map(bus.members().get, quick_ports)] == [(sent, 0)] * 2,
+                "the quick ones")
+        sender.send(b"end", timeout=10)
+        wait_for(lambda: bus.stats()["sent"] == count + 1, "the bus to have taken it")
+        members = bus.members()
+        lost = members[slow_port].dropped
+        assert lost > 0 and members[slow_port].delivered + members[slow_port].lag + lost == count + 1
+        assert bus.stats()["dropped"] == lost, "nobody else has lost anything"
+    for child in quick:
+        assert child.result() == list(range(count))
+    assert slow.result() == list(range(lost, count)), "all but exactly what was counted"
+    bus.wait_members(1)
+    assert (bus.stats()["dropped"], bus.stats()["delivered"]) == (lost, 3 * (count + 1) - lost)
+
+
+def test_a_stopped_receiver_of_a_lossless_bus_makes_senders_wait(bus, join, mode):
+    bus.set("delivery", "lossless")
+    bus.set("depth", 10 * (10 + RECORD))
+    (slow, quick), (slow_port, quick_port) = receivers(bus, mode, 2)
+    sender, sent = join(flowfs.SEND_ONLY), 0
+    poller = select.poll()
+    poller.register(sender, select.POLLOUT)
+    with paused(slow.pid):
+        # A mapped one has room of its own; what it finds full at first the bus may still be emptying.
+        for _ in range(2):
+            with raises_errno(errno.EAGAIN):
+                while True:
+                    sender.send(text(sent), timeout=0)
+                    sent += 1
+            wait_for(lambda: bus.members()[slow_port].lag == 10 and bus.members()[quick_port].lag == 0, "a full bus")
+        wait_for(lambda: poller.poll(0) == [], "the daemon to see that there is no room")
+        with raises_errno(errno.ETIMEDOUT):
+            sender.send(text(sent), timeout=0.05)
+    assert poller.poll(10_000) == [(sender.fileno(), select.POLLOUT)]
+    sender.send(text(sent), timeout=10)
+    sender.send(b"end", timeout=10)
+    assert slow.result() == quick.result() == list(range(sent + 1))
+    assert bus.stats()["dropped"] == 0
 
 
 def test_the_newest_alone(bus, join):
