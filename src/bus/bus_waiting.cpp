@@ -59,7 +59,9 @@ void Bus::settle(Instant now) {
   while (wake_one() || give_turn() || tell_poller()) {
   }
   settling_ = false;
-  give_up_shared();
+  if (!limits_.lossless) {
+    give_up_shared();
+  }
   if (!waiting_.empty()) {
     note_blockers(now);
   }

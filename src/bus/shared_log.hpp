@@ -31,6 +31,8 @@ class SharedLog {
   // room for what the bus keeps and one message more. Throws std::bad_alloc, and has changed
   // nothing.
   virtual Extent append(PortId from, std::span<const std::byte> message) = 0;
+  // Whether a message of so many bytes could be laid down now.
+  [[nodiscard]] virtual bool has_room(std::size_t bytes) const = 0;
   // What lies before `position`, where a message begins or the log ends, is not kept any more.
   virtual void give_up_to(std::uint64_t position) = 0;
   // The message of `length` that was laid down at `begin`, and is kept.

@@ -23,6 +23,7 @@ class BusLog final : public LogFile, public bus::SharedLog {
                                               registry::Charge charge);
 
   Extent append(bus::PortId from, std::span<const std::byte> message) override;
+  [[nodiscard]] bool has_room(std::size_t bytes) const override { return writer_.has_room(bytes); }
   void give_up_to(std::uint64_t position) override { writer_.give_up_to(position); }
   [[nodiscard]] std::span<const std::byte> message(std::uint64_t begin,
                                                    std::size_t length) const override;

@@ -334,11 +334,12 @@ int Buses::send(LiveBus& live, bus::PortId from, std::span<const std::byte> mess
 bus::SendOutcome Buses::pass_on(LiveBus& live, bus::PortId from,
                                 std::span<const std::byte> message) {
   const bus::PortNumber number = registry_.find_port(from)->number;
+  const Instant now = live.batches > 0 ? live.batch_began : Clock::now();
   bus::EthernetBus::Sent sent;
   if (live.ethernet) {
-    sent = live.ethernet->send(live.data, from, number, message, Clock::now());
+    sent = live.ethernet->send(live.data, from, number, message, now);
   } else {
-    sent.outcome = live.data.send(from, message, Clock::now());
+    sent.outcome = live.data.send(from, message, now);
   }
   if (sent.outcome == bus::SendOutcome::ok && live.captures.wanted()) {
     live.captures.add(number, live.ethernet ? live.ethernet->frame_of(number, message) : message);

@@ -59,6 +59,7 @@ struct LiveBus {
   std::unique_ptr<LogFile> former;   // the log before, until they all have gone over
   std::uint64_t log_generation = 0;  // of the last one
   unsigned batches = 0;              // Buses::Batch
+  Instant batch_began{};
   Captures captures;
   EventLog events{kKeptEvents};
   std::uint64_t charged_bytes = 0;
@@ -106,10 +107,14 @@ class Buses {
   int send_parked(LiveBus& live, bus::PortId from, Parked& parked);
   // After any call on the data of a bus: its account, its timer, and what mapped members see.
   void settle(LiveBus& live);
-  // While one lives, mapped members are not woken for each message.
+  // While one lives, mapped members are not woken for each message, and it is the same moment.
   class Batch {
    public:
-    Batch(Buses& buses, LiveBus& live) : buses_(buses), live_(live) { ++live_.batches; }
+    Batch(Buses& buses, LiveBus& live) : buses_(buses), live_(live) {
+      if (live_.batches++ == 0) {
+        live_.batch_began = Clock::now();
+      }
+    }
     ~Batch() {
       --live_.batches;
       buses_.settle(live_);

@@ -36,7 +36,7 @@ using flowfs::bench::Traffic;
 constexpr std::size_t kBytes = 64;
 constexpr std::size_t kSends = 200'000;
 constexpr std::size_t kAudience = 100'000;
-constexpr std::size_t kOneToMany = 20'000;
+constexpr std::size_t kOneToMany = 200'000;
 constexpr std::size_t kManyToMany = 10'000;  // of each sender
 constexpr double kFlat = 1.2;
 constexpr double kBesideVde = 20;

@@ -108,7 +108,7 @@ def test_a_member_that_gave_up_a_direction_is_mapped_for_the_other(bus):
         os.stat(os.path.join(folder, "tx"))
         write_text(os.path.join(folder, "ctl"), words)
         one = MappedMember(bus, fd)
-        assert one.at["flags"] == flags
+        assert one.at["flags"] & 3 == flags
         if flags == 2:
             one.send(b"sent")
             assert os.read(other, 100) == b"sent"

@@ -29,6 +29,9 @@ class Extents : public SharedLog {
          .sender = from});
     return entries.back().extent;
   }
+  [[nodiscard]] bool has_room(std::size_t length) const override {
+    return end() - floor + length <= 1'000;
+  }
   void give_up_to(std::uint64_t position) override { floor = position; }
   [[nodiscard]] std::span<const std::byte> message(std::uint64_t /*begin*/,
                                                    std::size_t length) const override {

@@ -22,6 +22,9 @@ class FakeLog : public SharedLog {
     text.append(reinterpret_cast<const char*>(message.data()), message.size());
     return extent;
   }
+  [[nodiscard]] bool has_room(std::size_t bytes) const override {
+    return text.size() - floor + bytes <= ring_bytes;
+  }
   void give_up_to(std::uint64_t position) override {
     EXPECT_GE(position, floor);
     EXPECT_LE(position, text.size());
@@ -38,6 +41,7 @@ class FakeLog : public SharedLog {
   std::string text;
   std::uint64_t messages = 0;
   std::uint64_t floor = 0;
+  std::uint64_t ring_bytes = 1'000;
 };
 
 struct Reader : MappedReader {
@@ -171,6 +175,22 @@ TEST_F(BusMapped, loses_the_oldest_where_the_bus_is_lossy) {
   EXPECT_EQ(bus.counts(mapped).lag, 2U);
   EXPECT_EQ(bus.counts(quick).dropped, 0U);
   EXPECT_EQ(log.floor, 30U);
+}
+
+// Every reader looks at that after each message, and nobody reads there any more.
+TEST_F(BusMapped, keeps_what_all_have_read_until_the_log_is_full_where_the_bus_is_lossless) {
+  set({.lossless = true, .depth_bytes = 2 * kCost});
+  log.ring_bytes = 40;
+  const PortId sender = join();
+  const PortId mapped = join_mapped();
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+    readers[mapped].at = log.end();
+    bus.refresh(now);
+    EXPECT_EQ(log.floor, 0U);
+  }
+  EXPECT_EQ(send(sender, "ten bytes!"), SendOutcome::ok);
+  EXPECT_EQ(log.floor, 40U);
 }
 
 TEST_F(BusMapped, makes_senders_wait_where_the_bus_is_lossless) {
