@@ -77,6 +77,11 @@ class MappedMember:
     def is_direct(self):
         return bool(self.at["flags"] & DIRECT)
 
+    @property
+    def directions(self):
+        """1: it receives; 2: it sends."""
+        return self.at["flags"] & 3
+
     # --- sending
 
     def _place(self, position):
