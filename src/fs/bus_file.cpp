@@ -92,7 +92,9 @@ void BusFile::write(Request request, std::span<const std::byte> data, const Tran
     replies_.error(request, EBUSY);
     return;
   }
-  if (const int refused = rules_.check_write(transfer, data.size()); refused != 0) {
+  const int refused =
+      data.size() > buses_.longest_write() ? EMSGSIZE : rules_.check_write(transfer, data.size());
+  if (refused != 0) {
     replies_.error(request, refused);
     return;
   }

@@ -98,6 +98,10 @@ class Buses {
   // what there is no room for yet does so when there was. Errors: ENOTCONN it has left before;
   // EOPNOTSUPP it is no open file.
   Status shut_down(bus::PortId port, registry::Rights rights);
+  // What a write is sure to bring whole: a longer one may be the first part of one that the kernel
+  // has split, whatever the mtu of the bus.
+  void set_longest_write(std::size_t bytes) { longest_write_ = bytes; }
+  [[nodiscard]] std::size_t longest_write() const { return longest_write_; }
   // The errno, 0 or EAGAIN among them; what it costs to keep the message is charged.
   int send(LiveBus& live, bus::PortId from, std::span<const std::byte> message);
   // A copy of what `from` has laid into a log of its own, for those who do not read that.
@@ -166,6 +170,7 @@ class Buses {
   EventLog& events_;
   Replies& replies_;
   registry::Buses registry_;
+  std::size_t longest_write_ = registry::kLongestMessage;
   std::unordered_map<registry::BusId, std::unique_ptr<LiveBus>> live_;
 };
 

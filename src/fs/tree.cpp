@@ -38,6 +38,7 @@ timespec chosen_time(int which, int now_bit, const timespec& wanted) {
 void Tree::set_longest_message(std::size_t bytes) {
   request_bytes_ = request_pages(bytes) * kPageBytes;
   names_.set_longest_message(bytes);
+  buses_.set_longest_write(bytes);
 }
 
 Tree::Tree(Loop& loop, registry::Registry& registry, registry::Users& users,

@@ -229,6 +229,11 @@ def test_a_reader_maps_nothing_writable_but_its_own(open_bus):
     kept = mapped(open_bus)
     with raises_errno(errno.EACCES):
         os.open(open_bus.file("log"), os.O_RDWR)
+    with raises_errno(errno.EINVAL):
+        os.read(track(os.open(open_bus.file("log"), os.O_RDONLY)), 10)
+    for call in (lambda: os.read(kept.tx_fd, 10), lambda: os.write(kept.tx_fd, b"x")):
+        with raises_errno(errno.EINVAL):
+            call()
 
     def as_alice():
         one = mapped(open_bus, os.O_RDONLY)
@@ -335,11 +340,14 @@ def test_frames_are_read_in_place_by_all(bus):
     bus.set("depth", 8 << 20)
     sender = mapped(bus, os.O_WRONLY)
     readers = [mapped(bus, os.O_RDONLY) for _ in range(3)]
+    files = [bus.reader() for _ in range(2)]
     for number in range(6):
         frame = bytes([number + 1]) * size
         sender.send(frame)
         for reader in readers:
             assert reader.receive() == frame
+        assert os.read(files[0], 2 * size) == frame
+        assert [os.read(files[1], size // 4) for _ in range(4)] == [frame[:size // 4]] * 4
     assert all(member(bus, reader).dropped == 0 for reader in readers)
 
 

@@ -97,6 +97,18 @@ def test_what_is_too_long_is_refused_whole(bus, pair):
     assert bus.stats()["sent"] == 1
 
 
+@pytest.mark.parametrize("flags", [0, os.O_APPEND])
+def test_no_part_is_sent_of_what_no_write_brings_whole(bus, flags):
+    """However long the messages of mapped members may be."""
+    bus.set("mtu", 8 << 20).set("depth", 32 << 20)
+    writer, reader = bus.writer(flags), bus.reader()
+    for size in (MTU + 1, 1 << 20, 4_000_000):
+        with raises_errno(errno.EMSGSIZE):
+            os.write(writer, bytes(size))
+    assert os.write(writer, bytes(MTU)) == len(os.read(reader, 2 * MTU)) == MTU
+    assert bus.stats()["sent"] == 1
+
+
 def test_an_offset_has_no_meaning_here(pair):
     writer, reader = pair
     with raises_errno(errno.ESPIPE):
