@@ -307,11 +307,13 @@ void Buses::cut_off(bus::PortId port) {
 int Buses::send(LiveBus& live, bus::PortId from, std::span<const std::byte> message) {
   // A shared log is charged already.
   const std::size_t cost = live.log ? 0 : bus::MessageLog::cost(message.size());
-  const uid_t payer = registry_.find(live.id)->payer;
-  if (const Status charge = users_.add(payer, registry::Resource::bytes, cost); !charge) {
-    return charge.error().error;
+  if (cost > 0) {
+    const uid_t payer = registry_.find(live.id)->payer;
+    if (const Status charge = users_.add(payer, registry::Resource::bytes, cost); !charge) {
+      return charge.error().error;
+    }
+    live.charged_bytes += cost;
   }
-  live.charged_bytes += cost;
   bus::SendOutcome outcome{};
   try {
     outcome = pass_on(live, from, message);
@@ -399,8 +401,12 @@ int Buses::send_parked(LiveBus& live, bus::PortId from, Parked& parked) {
   return error;
 }
 
-void Buses::settle(LiveBus& live) {
+// What its messages hold beside a shared log.
+void Buses::charge(LiveBus& live) {
   const std::uint64_t held = live.data.is_shared() ? 0 : live.data.log_bytes();
+  if (held == live.charged_bytes) {
+    return;
+  }
   const uid_t payer = registry_.find(live.id)->payer;
   if (held < live.charged_bytes) {
     users_.subtract(payer, registry::Resource::bytes, live.charged_bytes - held);
@@ -408,6 +414,10 @@ void Buses::settle(LiveBus& live) {
     users_.add_unchecked(payer, registry::Resource::bytes, held - live.charged_bytes);
   }
   live.charged_bytes = held;
+}
+
+void Buses::settle(LiveBus& live) {
+  charge(live);
   if (live.log && live.batches == 0) {
     live.log->show();
   }

@@ -159,6 +159,7 @@ class Buses {
   Result<registry::BusId> made(Result<registry::BusId> id);
   static void set_policy(LiveBus& live, const registry::BusSettings& settings);
   bus::SendOutcome pass_on(LiveBus& live, bus::PortId from, std::span<const std::byte> message);
+  void charge(LiveBus& live);
   void publish_here(LiveBus& live, registry::EventKind kind, uid_t uid, std::string detail);
   void forget_port(const registry::Port& port);
   void publish();
