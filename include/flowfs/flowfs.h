@@ -80,7 +80,7 @@ FLOWFS_API flowfs_handle* flowfs_accept(const char* mount, const char* name, uns
  * flowfs_id() is the member's port.
  *
  * Threads: any. Errors: EINVAL no such flag or name, or both _ONLY; ENOENT; EACCES; EADDRNOTAVAIL
- * `ports` members are there; EBUSY `writers` may send already; ENFILE; EMFILE; ENOMEM. */
+ * `ports` members are there; EBUSY `writers` may send already; EDQUOT; ENFILE; EMFILE; ENOMEM. */
 FLOWFS_API flowfs_handle* flowfs_join(const char* mount, const char* bus, unsigned flags);
 
 /* What was sent is delivered. NULL is ignored. Never fails. */

@@ -228,8 +228,10 @@ bool finish_frames(std::span<const std::byte> frame, const Offload& offload,
     return false;
   }
   scratch.assign(frame.begin(), frame.end());
-  // The field holds the sum of the pseudo header already.
-  put16(scratch, at, checksum_of(sum_of(frame.subspan(offload.checksum_from))));
+  // The field holds the sum of the pseudo header already. To UDP 0 says that there is no checksum,
+  // which IPv6 does not allow; the other way to write it means the same to everybody.
+  const std::uint16_t sum = checksum_of(sum_of(frame.subspan(offload.checksum_from)));
+  put16(scratch, at, sum != 0 ? sum : 0xffff);
   give(scratch);
   return true;
 }

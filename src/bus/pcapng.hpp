@@ -46,6 +46,8 @@ class PcapngWriter {
   // Appends to `out`. `program` and `name` are text for people, cut after 65,535 bytes.
   static void start(std::string_view program, std::string& out);
   Interface interface(std::string_view name, std::string& out);
+  // Of the interfaces that are still to come: each has its own.
+  void set_link_type(LinkType type) { type_ = type; }
   // Nothing, and false, for an interface that this stream does not have.
   bool packet(const Packet& packet, std::string& out) const;
   bool statistics(Interface interface, const Counts& counts, std::string& out) const;

@@ -83,8 +83,12 @@ constexpr std::array kAdvice{
            "you may not receive or send there; who manages it can let you with chmod or setfacl on "
            "its bus file"},
     Advice{Deed::bus, EADDRNOTAVAIL, "it has as many members as its `ports` allows"},
+    Advice{Deed::bus, EBUSY, "as many members may send as its `writers` allows"},
+    Advice{Deed::bus, ECONNABORTED,
+           "it was too slow for longer than `evict` of the bus allows, or the daemon has ended"},
     Advice{Deed::bus, EDQUOT,
            "you are at a limit; `usage` and `limits` in users/UID of the mount say which"},
+    Advice{Deed::bus, ENFILE, "the daemon is at a limit of its own; root can see it in `metrics`"},
     Advice{Deed::bus, EMSGSIZE, "the message is longer than the mtu of the bus"},
 };
 
@@ -98,14 +102,14 @@ std::string errno_in_words(int error) {
 }
 
 std::string_view advice(Deed deed, int error) {
-  // The same whatever was being done: the daemon is not there.
-  if (error == ENOTCONN || error == ECONNABORTED) {
-    return "the daemon that served this mount has ended; start flowfsd again";
-  }
   for (const Advice& entry : kAdvice) {
     if (entry.deed == deed && entry.error == error) {
       return entry.text;
     }
+  }
+  // The same whatever else was being done: the daemon is not there.
+  if (error == ENOTCONN || error == ECONNABORTED) {
+    return "the daemon that served this mount has ended; start flowfsd again";
   }
   return {};
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "fs/attributes.hpp"
+#include "fs/mapped_member.hpp"
 
 namespace flowfs::fs {
 namespace {
@@ -155,14 +156,18 @@ std::string format_bus_stats(const bus::PortCounts& totals, const registry::BusI
   return text;
 }
 
-std::string format_port_stats(const bus::PortCounts& counts, const registry::Port& port,
-                              const bus::EthernetBus* ethernet) {
+std::string format_port_stats(const LiveBus& live, const registry::Port& port) {
+  const bus::PortCounts counts = live.data.counts(port.id);
   std::string text = fmt::format(
       "sent {}\nsent_bytes {}\ndelivered {}\ndelivered_bytes {}\ndropped {}\nlag {}\n", counts.sent,
       counts.sent_bytes, counts.delivered, counts.delivered_bytes, counts.dropped, counts.lag);
-  if (ethernet != nullptr) {
-    text += format_drops(ethernet->drops(port.number));
-    text += fmt::format("shut {}\n", ethernet->policy().is_shut(port.number) ? 1 : 0);
+  if (live.ethernet != nullptr) {
+    text += format_drops(live.ethernet->drops(port.number));
+    text += fmt::format("shut {}\n", live.ethernet->policy().is_shut(port.number) ? 1 : 0);
+  } else {
+    const auto mapped = live.mapped.find(port.id);
+    text +=
+        fmt::format("refused {}\n", mapped != live.mapped.end() ? mapped->second->refused() : 0);
   }
   return text;
 }

@@ -55,8 +55,8 @@ std::string format_members(const Buses& buses, const registry::BusInfo& bus);
 // `ethernet` is null for a bus that is none; the reasons for which frames are dropped follow.
 std::string format_bus_stats(const bus::PortCounts& totals, const registry::BusInfo& bus,
                              const bus::EthernetBus* ethernet);
-std::string format_port_stats(const bus::PortCounts& counts, const registry::Port& port,
-                              const bus::EthernetBus* ethernet);
+// `refused` is what a mapped member sent and the bus could not keep.
+std::string format_port_stats(const LiveBus& live, const registry::Port& port);
 // A line for each station of a switch: address, VLAN, port, and age in microseconds.
 std::string format_macs(const bus::EthernetBus* ethernet);
 std::string format_attachment(const Attachment& attachment, const registry::Port* port);

@@ -16,6 +16,11 @@ namespace {
 
 bool is_ethernet(registry::BusPolicy policy) { return policy != registry::BusPolicy::broadcast; }
 
+bus::PcapngWriter::LinkType link_type_of(registry::BusPolicy policy) {
+  return is_ethernet(policy) ? bus::PcapngWriter::LinkType::ethernet
+                             : bus::PcapngWriter::LinkType::messages;
+}
+
 bus::Limits limits_of(const registry::BusSettings& settings) {
   bus::Limits limits{.lossless = settings.delivery == registry::Delivery::lossless,
                      .mtu_bytes = settings.mtu_bytes,
@@ -148,6 +153,7 @@ Status Buses::set_settings(registry::BusId id, const registry::BusSettings& sett
   }
   if (other_policy) {
     live.data.forget_history();  // frames are no messages
+    live.captures.set_link_type(link_type_of(settings.policy));
   }
   set_policy(live, settings);
   live.data.set_limits(limits_of(settings), Clock::now());
@@ -211,8 +217,7 @@ void Buses::open_pcap(Request request, Node node, int flags, registry::BusId id)
   if (live.direct) {
     live.direct->look();  // it shows what is sent from now on
   }
-  const auto type =
-      live.ethernet ? bus::PcapngWriter::LinkType::ethernet : bus::PcapngWriter::LinkType::messages;
+  const auto type = link_type_of(registry_.find(id)->settings.policy);
   File* const file = files_.add(std::make_unique<PcapFile>(live.captures, parking_, replies_, node,
                                                            flags, type, std::move(*kept)),
                                 std::move(*descriptor));

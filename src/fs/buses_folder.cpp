@@ -318,7 +318,7 @@ Result<std::string> BusesFolder::port_value(Node file) {
       return fail(EACCES, "ctl is written");
     default:
       live.refresh();
-      return format_port_stats(live.data.counts(port.id), port, live.ethernet.get());
+      return format_port_stats(live, port);
   }
 }
 

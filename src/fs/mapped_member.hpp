@@ -103,6 +103,8 @@ class MappedMember final : public bus::MappedReader {
   void on_room();
   // Whether the bus has taken all that there was room for.
   [[nodiscard]] bool is_blocked() const { return blocked_ && !is_ending(); }
+  // Messages of its lane that the bus could not keep.
+  [[nodiscard]] std::uint64_t refused() const { return refused_; }
 
   [[nodiscard]] bus::PortId port() const { return port_; }
   // Null where the port has gone.

@@ -35,6 +35,12 @@ void Captures::add(bus::PortNumber port, std::span<const std::byte> message) {
   }
 }
 
+void Captures::set_link_type(bus::PcapngWriter::LinkType type) {
+  for (PcapFile* reader : readers_) {
+    reader->set_link_type(type);
+  }
+}
+
 PcapFile::PcapFile(Captures& captures, Parking& parking, Replies& replies, Node node, int flags,
                    bus::PcapngWriter::LinkType type, registry::Charge kept)
     : File(replies, node, flags),
@@ -89,6 +95,13 @@ void PcapFile::add(bus::PortNumber port, std::span<const std::byte> message) {
     answer(parked.request, parked.size);
   }
   notify();
+}
+
+// The ports become other interfaces, as an interface keeps its type.
+void PcapFile::set_link_type(bus::PcapngWriter::LinkType type) {
+  tell_lost(wall_clock_ns());
+  sources_.clear();
+  writer_.set_link_type(type);
 }
 
 void PcapFile::tell_lost(std::uint64_t now_ns) {

@@ -35,6 +35,8 @@ class Captures {
 
   [[nodiscard]] bool wanted() const { return !readers_.empty(); }
   void add(bus::PortNumber port, std::span<const std::byte> message);
+  // What comes from now on is of this type.
+  void set_link_type(bus::PcapngWriter::LinkType type);
 
  private:
   friend class PcapFile;
@@ -63,6 +65,7 @@ class PcapFile : public File {
   };
 
   void add(bus::PortNumber port, std::span<const std::byte> message);
+  void set_link_type(bus::PcapngWriter::LinkType type);
   void tell_lost(std::uint64_t now_ns);
   void append(std::string block);
   void answer(Request request, std::size_t size);

@@ -334,6 +334,21 @@ def test_a_capture_is_for_who_may_receive(open_bus):
     as_user(STRANGER, lambda: os.close(os.open(open_bus.file("pcap"), os.O_RDONLY)))
 
 
+def test_a_capture_goes_on_when_the_bus_becomes_an_ethernet(bus):
+    pcap = track(open_once(bus.file("pcap"), os.O_RDONLY | os.O_NONBLOCK))
+    one, = ports(bus, 1)
+    os.write(one, b"message")
+    close(one)
+    bus.wait_members(0)
+    bus.set("policy", "switch")
+    one, = ports(bus, 1)
+    os.write(one, frame(BROADCAST, station(1)))
+    blocks = blocks_of(drain(pcap))
+    assert [kind for kind, _ in blocks] == [0x0a0d0d0a, 1, 6, 1, 6]
+    assert [struct.unpack_from("=H", blocks[i][1]) for i in (1, 3)] == [(147,), (1,)]
+    assert [struct.unpack_from("=I", blocks[i][1]) for i in (2, 4)] == [(0,), (1,)]
+
+
 def test_a_capture_ends_with_its_bus(bus):
     pcap = track(open_once(bus.file("pcap"), os.O_RDONLY))
     assert os.read(pcap, 65536) != b""

@@ -295,6 +295,18 @@ def test_a_reader_of_a_lossless_bus_makes_senders_wait(bus):
     assert member(bus, reader).dropped == 0
 
 
+def test_what_the_bus_does_not_take_from_a_mapped_sender_is_counted(bus):
+    reader, sender = mapped(bus, os.O_RDONLY), mapped(bus, os.O_WRONLY)
+    bus.set("mtu", 10)
+    sender.send(bytes(11))
+    sender.send(b"short")
+    assert reader.receive() == b"short"
+    assert sender.refused() == 1
+    stats = read_values(bus.file("port", str(wire.flow_id(sender.fd)), "stats"))
+    assert (stats["sent"], stats["refused"]) == ("1", "1")
+    bus.check_accounts()
+
+
 def _write_blocking(bus):
     fd = os.open(bus.bus, os.O_WRONLY)
     os.write(fd, b"waited")

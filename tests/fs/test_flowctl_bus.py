@@ -266,6 +266,22 @@ def test_what_was_cut_off_is_left_out(daemon, bus, run, tmp_path):
     assert out == "messages 1, bytes 5, cut_off 1\n"
 
 
+def test_a_recorder_that_was_cut_off_says_why(bus, run):
+    bus.set("delivery", "lossless").set("depth", 4096).set("evict", 1000)
+    recorder = run("bus", "record", bus.name, "/dev/null")
+    bus.wait_members(1)
+    writer = bus.writer(os.O_NONBLOCK)
+    with paused(recorder.process.pid):
+        with raises_errno(errno.EAGAIN):
+            while True:
+                os.write(writer, bytes(100))
+        bus.wait_members(1)
+    code, _, err = recorder.end()
+    assert code == 1
+    assert "too slow for longer than `evict`" in err
+    close(writer)
+
+
 # --- link ----------------------------------------------------------------------------------------
 
 def linked(run, one, two, *arguments):

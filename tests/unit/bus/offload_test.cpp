@@ -160,6 +160,17 @@ TEST(Offload, fills_in_a_checksum) {
   }
 }
 
+TEST(Offload, never_says_that_there_is_no_checksum) {
+  constexpr std::size_t kInUdp = 6;
+  Frame frame(kTcp6 + 100);
+  frame[kTcp6 + kInUdp] = std::byte{0xff};
+  frame[kTcp6 + kInUdp + 1] = std::byte{0xff};
+  const auto frames =
+      finish(frame, {.checksum_from = static_cast<std::uint16_t>(kTcp6), .checksum_at = kInUdp});
+  ASSERT_EQ(frames.size(), 1U);
+  EXPECT_EQ(number(frames[0], kTcp6 + kInUdp, 2), 0xffffU);
+}
+
 TEST(Offload, makes_segments_of_a_large_one) {
   for (const std::size_t tcp : {kTcp4, kTcp6}) {
     const std::uint8_t kind = tcp == kTcp4 ? 1 : 4;

@@ -47,6 +47,13 @@ TEST(Explain, has_every_error_of_opening_dial_and_accept) {
   }
 }
 
+TEST(Explain, has_every_error_of_joining_a_bus) {
+  for (const int error : {ENOENT, EACCES, EADDRNOTAVAIL, EBUSY, EDQUOT, ENFILE}) {
+    EXPECT_THAT(advice(Deed::bus, error), Not("")) << error;
+  }
+  EXPECT_THAT(advice(Deed::bus, ENOTCONN), HasSubstr("start flowfsd again"));
+}
+
 TEST(Explain, shows_the_number_of_an_errno_that_has_no_name) {
   EXPECT_EQ(errno_in_words(4000), "unknown error (errno 4000)");
 }
