@@ -22,6 +22,8 @@ namespace {
 
 constexpr std::size_t kBeforeTag = 10 + 12;  // struct virtio_net_hdr, and a frame's addresses
 constexpr std::size_t kTagBytes = 4;
+// A frame that stands for many segments counts here as 64 KiB and more, and comes with others.
+constexpr int kReceiveBytes = 8 << 20;
 
 ifreq request_for(const std::string& name) {
   ifreq request{};
@@ -42,6 +44,11 @@ Status check_is_ethernet(const Fd& socket, const std::string& name) {
     return fail_errno("SIOCGIFHWADDR");
   }
   return request.ifr_hwaddr.sa_family == ARPHRD_ETHER ? Status{} : fail(EMEDIUMTYPE, "interface");
+}
+
+// More than others may have; where that is refused it has what they have.
+void ask_for_room(const Fd& socket) {
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBytes, sizeof(kReceiveBytes));
 }
 
 Status be_promiscuous(const Fd& socket, int index) {
@@ -113,6 +120,7 @@ Result<Fd> open_interface(const std::string& name) {
   if (index == 0) {
     return fail_errno("interface");
   }
+  ask_for_room(socket);
   // After one that fails the others are tried in vain, and do no harm.
   for (const Status& step :
        {check_is_ethernet(socket, name), set_option(socket, PACKET_VNET_HDR, 1, "PACKET_VNET_HDR"),
@@ -132,6 +140,15 @@ bool is_gone(const Fd& interface) {
   // A TAP is no socket, and says of itself that it has gone.
   return ::getsockname(interface.get(), reinterpret_cast<sockaddr*>(&address), &bytes) == 0 &&
          address.sll_ifindex < 0;
+}
+
+std::uint64_t take_missed(const Fd& interface) {
+  tpacket_stats counts{};
+  socklen_t bytes = sizeof(counts);
+  // A TAP is no socket.
+  return ::getsockopt(interface.get(), SOL_PACKET, PACKET_STATISTICS, &counts, &bytes) == 0
+             ? counts.tp_drops
+             : 0;
 }
 
 Result<Received> receive_from_tap(const Fd& tap, std::span<std::byte> buffer) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,6 +35,10 @@ Result<Fd> open_interface(const std::string& name);
 // Whether the interface behind a descriptor has been taken away, where an error says that it is
 // down.
 bool is_gone(const Fd& interface);
+
+// Frames that came while those before had not been taken, since this was last asked; 0 of a TAP,
+// which keeps the sender waiting or counts by itself.
+std::uint64_t take_missed(const Fd& interface);
 
 struct Received {
   std::size_t bytes = 0;      // with the header

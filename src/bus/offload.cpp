@@ -24,6 +24,7 @@ constexpr std::uint8_t kNeedsChecksum = 1;  // of flags
 constexpr std::uint8_t kNoSegments = 0;
 constexpr std::uint8_t kTcpOverIpv4 = 1;
 constexpr std::uint8_t kTcpOverIpv6 = 4;
+constexpr std::uint8_t kUdpDatagrams = 5;
 constexpr std::uint8_t kCongestion = 0x80;  // beside one of the two: it may carry notes of that
 
 constexpr std::uint16_t kServiceTagType = 0x88a8;
@@ -37,6 +38,10 @@ constexpr std::size_t kTcpLength = 12;  // in words of four bytes, in the upper 
 constexpr std::size_t kTcpFlags = 13;
 constexpr std::size_t kTcpChecksum = 16;
 constexpr std::uint8_t kTcp = 6;
+constexpr std::size_t kUdpBytes = 8;
+constexpr std::size_t kUdpLength = 4;
+constexpr std::size_t kUdpChecksum = 6;
+constexpr std::uint8_t kUdp = 17;
 constexpr auto kFinOrPush = std::byte{0x09};
 constexpr auto kWindowReduced = std::byte{0x80};
 
@@ -81,28 +86,41 @@ std::uint16_t checksum_of(std::uint64_t sum) {
   return static_cast<std::uint16_t>(~sum);
 }
 
-// Where the headers of a TCP segment are, all of them within the frame.
+// To UDP 0 says that there is no checksum, which IPv6 does not allow; the other way to write it
+// means the same to everybody.
+std::uint16_t never_none(std::uint16_t checksum) { return checksum != 0 ? checksum : 0xffff; }
+
+// Where the headers of a TCP segment or UDP datagram are, all of them within the frame.
 struct Layout {
   bool ipv6 = false;
+  bool udp = false;
   std::size_t ip = 0;
-  std::size_t tcp = 0;
+  std::size_t transport = 0;
   std::size_t payload = 0;
 };
 
-std::optional<Layout> layout_of(std::span<const std::byte> frame, std::size_t tcp) {
-  if (tcp + kTcpBytes > frame.size()) {
+std::size_t header_bytes(std::span<const std::byte> frame, std::size_t transport, bool udp) {
+  return udp ? kUdpBytes : (std::to_integer<std::size_t>(frame[transport + kTcpLength]) >> 4) * 4;
+}
+
+std::optional<Layout> layout_of(std::span<const std::byte> frame, const Offload& offload) {
+  const bool udp = offload.segments == Offload::Segments::udp;
+  const std::size_t least = udp ? kUdpBytes : kTcpBytes;
+  const std::size_t transport = offload.checksum_from;
+  if (transport + least > frame.size()) {
     return std::nullopt;
   }
   std::size_t at = kAddressesBytes;
   std::uint16_t type = get16(frame, at);
-  while ((type == kTagType || type == kServiceTagType) && at + kTagBytes < tcp) {
+  while ((type == kTagType || type == kServiceTagType) && at + kTagBytes < transport) {
     at += kTagBytes;
     type = get16(frame, at);
   }
-  Layout layout{.ipv6 = type == kIpv6Type, .ip = at + 2, .tcp = tcp};
-  layout.payload = tcp + (std::to_integer<std::size_t>(frame[tcp + kTcpLength]) >> 4) * 4;
-  if ((type != kIpv4Type && type != kIpv6Type) || layout.payload < tcp + kTcpBytes ||
-      layout.payload > frame.size() || layout.ip + (layout.ipv6 ? kIpv6Bytes : kIpv4Bytes) > tcp) {
+  Layout layout{.ipv6 = type == kIpv6Type, .udp = udp, .ip = at + 2, .transport = transport};
+  layout.payload = transport + header_bytes(frame, transport, udp);
+  if ((type != kIpv4Type && type != kIpv6Type) || layout.payload < transport + least ||
+      layout.payload > frame.size() ||
+      layout.ip + (layout.ipv6 ? kIpv6Bytes : kIpv4Bytes) > transport) {
     return std::nullopt;
   }
   return layout;
@@ -110,15 +128,14 @@ std::optional<Layout> layout_of(std::span<const std::byte> frame, std::size_t tc
 
 // Nothing where the frame is not one of segments.
 std::optional<Layout> segment_layout(std::span<const std::byte> frame, const Offload& offload) {
-  return offload.segments == Offload::Segments::none ? std::nullopt
-                                                     : layout_of(frame, offload.checksum_from);
+  return offload.segments == Offload::Segments::none ? std::nullopt : layout_of(frame, offload);
 }
 
 // `segment` is whole but for what differs from segment to segment.
 void finish_segment(std::span<std::byte> segment, const Layout& layout, std::uint16_t index) {
-  const auto ip = segment.subspan(layout.ip, layout.tcp - layout.ip);
-  const auto tcp = segment.subspan(layout.tcp);
-  std::uint64_t pseudo = kTcp + tcp.size();
+  const auto ip = segment.subspan(layout.ip, layout.transport - layout.ip);
+  const auto transport = segment.subspan(layout.transport);
+  std::uint64_t pseudo = (layout.udp ? kUdp : kTcp) + transport.size();
   if (layout.ipv6) {
     put16(ip, 4, static_cast<std::uint16_t>(segment.size() - layout.ip - kIpv6Bytes));
     pseudo += sum_of(ip.subspan(8, 32));
@@ -129,14 +146,29 @@ void finish_segment(std::span<std::byte> segment, const Layout& layout, std::uin
     put16(ip, 10, checksum_of(sum_of(ip)));
     pseudo += sum_of(ip.subspan(12, 8));
   }
-  put16(tcp, kTcpChecksum, 0);
-  put16(tcp, kTcpChecksum, checksum_of(pseudo + sum_of(tcp)));
+  if (layout.udp) {
+    put16(transport, kUdpLength, static_cast<std::uint16_t>(transport.size()));
+  }
+  const std::size_t checksum = layout.udp ? kUdpChecksum : kTcpChecksum;
+  put16(transport, checksum, 0);
+  put16(transport, checksum, never_none(checksum_of(pseudo + sum_of(transport))));
+}
+
+// Of one whose payload begins `at`, with `more` to follow.
+void number_segment(std::span<std::byte> tcp, std::size_t at, bool more) {
+  put32(tcp, kTcpSequence, get32(tcp, kTcpSequence) + static_cast<std::uint32_t>(at));
+  if (more) {
+    tcp[kTcpFlags] &= ~kFinOrPush;
+  }
+  if (at > 0) {
+    tcp[kTcpFlags] &= ~kWindowReduced;
+  }
 }
 
 bool finish_segments(std::span<const std::byte> frame, const Offload& offload,
                      std::vector<std::byte>& scratch,
                      const std::function<void(std::span<const std::byte>)>& give) {
-  const auto layout = layout_of(frame, offload.checksum_from);
+  const auto layout = layout_of(frame, offload);
   if (!layout || offload.segment_bytes == 0) {
     return false;
   }
@@ -149,13 +181,9 @@ bool finish_segments(std::span<const std::byte> frame, const Offload& offload,
         payload.subspan(at, std::min<std::size_t>(offload.segment_bytes, payload.size() - at));
     scratch.assign(headers.begin(), headers.end());
     scratch.insert(scratch.end(), part.begin(), part.end());
-    const auto tcp = std::span(scratch).subspan(layout->tcp);
-    put32(tcp, kTcpSequence, get32(tcp, kTcpSequence) + static_cast<std::uint32_t>(at));
-    if (at + part.size() < payload.size()) {
-      tcp[kTcpFlags] &= ~kFinOrPush;
-    }
-    if (at > 0) {
-      tcp[kTcpFlags] &= ~kWindowReduced;
+    if (!layout->udp) {
+      number_segment(std::span(scratch).subspan(layout->transport), at,
+                     at + part.size() < payload.size());
     }
     finish_segment(scratch, *layout, index++);
     give(scratch);
@@ -179,6 +207,9 @@ std::optional<Offload> parse_offload(std::span<const std::byte, kOffloadBytes> h
     case kTcpOverIpv4:
     case kTcpOverIpv6:
       offload.segments = Offload::Segments::tcp;
+      return offload.needs_checksum ? std::optional(offload) : std::nullopt;
+    case kUdpDatagrams:
+      offload.segments = Offload::Segments::udp;
       return offload.needs_checksum ? std::optional(offload) : std::nullopt;
     default:
       return std::nullopt;
@@ -220,7 +251,7 @@ bool finish_frames(std::span<const std::byte> frame, const Offload& offload,
     give(frame);
     return true;
   }
-  if (offload.segments == Offload::Segments::tcp) {
+  if (offload.segments != Offload::Segments::none) {
     return finish_segments(frame, offload, scratch, give);
   }
   const std::size_t at = std::size_t{offload.checksum_from} + offload.checksum_at;
@@ -228,10 +259,8 @@ bool finish_frames(std::span<const std::byte> frame, const Offload& offload,
     return false;
   }
   scratch.assign(frame.begin(), frame.end());
-  // The field holds the sum of the pseudo header already. To UDP 0 says that there is no checksum,
-  // which IPv6 does not allow; the other way to write it means the same to everybody.
-  const std::uint16_t sum = checksum_of(sum_of(frame.subspan(offload.checksum_from)));
-  put16(scratch, at, sum != 0 ? sum : 0xffff);
+  // The field holds the sum of the pseudo header already.
+  put16(scratch, at, never_none(checksum_of(sum_of(frame.subspan(offload.checksum_from)))));
   give(scratch);
   return true;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a network interface of this machine leaves to whoever gets its frames: checksums to fill in,
-// and TCP segments as one frame of up to 64 KiB. Interfaces pass both on to each other as they are;
+// and TCP segments or UDP datagrams as one frame of up to 64 KiB. Interfaces pass both on to each other as they are;
 // for everybody else they are done here.
 //
 // Source: the header that the kernel puts before such frames (struct virtio_net_hdr), RFC 1071
-// (checksum), RFC 9293 (TCP), RFC 791 and RFC 8200 (lengths).
+// (checksum), RFC 9293 (TCP), RFC 768 (UDP), RFC 791 and RFC 8200 (lengths).
 // Threads: any; there is no state.
 // Errors: header and frame are input: what does not fit together is no frame, and nothing is done.
 #pragma once
@@ -22,7 +22,7 @@ namespace flowfs::bus {
 inline constexpr std::size_t kOffloadBytes = 10;
 
 struct Offload {
-  enum class Segments : std::uint8_t { none, tcp };
+  enum class Segments : std::uint8_t { none, tcp, udp };
 
   bool needs_checksum = false;
   std::uint16_t checksum_from = 0;  // where in the frame the summed bytes begin

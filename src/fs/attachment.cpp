@@ -84,11 +84,19 @@ Status Attachment::join() {
   return {};
 }
 
+const Attachment::Counts& Attachment::counts() {
+  if (fd_) {
+    counts_.lost_in += take_missed(fd_);
+  }
+  return counts_;
+}
+
 void Attachment::close() {
   watch_.reset();
   if (!fd_) {
     return;
   }
+  counts_.lost_in += take_missed(fd_);
   auto closing = std::make_shared<Fd>(std::move(fd_));
   // Where no worker has room the last owner closes it, here and now.
   static_cast<void>(closers_.try_submit([closing] { closing->reset(); }));

@@ -31,7 +31,7 @@ class Attachment final : private bus::Member {
     std::uint64_t bytes_in = 0;
     std::uint64_t frames_out = 0;
     std::uint64_t bytes_out = 0;
-    std::uint64_t lost_in = 0;  // the bus did not take them
+    std::uint64_t lost_in = 0;  // the bus did not take them, or the daemon came too late
     std::uint64_t lost_out = 0;
   };
 
@@ -47,7 +47,7 @@ class Attachment final : private bus::Member {
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] Kind kind() const { return kind_; }
   [[nodiscard]] State state() const { return state_; }
-  [[nodiscard]] const Counts& counts() const { return counts_; }
+  [[nodiscard]] const Counts& counts();
   [[nodiscard]] bus::PortId port() const { return port_; }
   [[nodiscard]] const registry::Opener& who() const { return who_; }
 

@@ -53,7 +53,7 @@ Status Attachments::detach(registry::BusId bus, Attachment::Kind kind, std::stri
   return {};
 }
 
-const Attachment* Attachments::find(AttachmentId id) const {
+Attachment* Attachments::find(AttachmentId id) const {
   const auto found = attached_.find(id);
   return found == attached_.end() ? nullptr : found->second.attachment.get();
 }

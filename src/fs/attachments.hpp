@@ -34,7 +34,7 @@ class Attachments {
   void clear() { attached_.clear(); }
 
   // Null where there is none.
-  [[nodiscard]] const Attachment* find(AttachmentId id) const;
+  [[nodiscard]] Attachment* find(AttachmentId id) const;
   [[nodiscard]] std::optional<AttachmentId> find(registry::BusId bus, Attachment::Kind kind,
                                                  std::string_view name) const;
   struct Listed {

@@ -71,7 +71,7 @@ std::optional<Entry> AttachmentsFolder::child_from(Node directory, std::uint64_t
 }
 
 Result<std::string> AttachmentsFolder::value(Node file, uid_t /*by*/) {
-  const Attachment& attachment = *attachments_.find(id_of(file));
+  Attachment& attachment = *attachments_.find(id_of(file));
   return format_attachment(attachment, buses_.registry().find_port(attachment.port()));
 }
 

@@ -186,7 +186,7 @@ std::string format_macs(const bus::EthernetBus* ethernet) {
   return text;
 }
 
-std::string format_attachment(const Attachment& attachment, const registry::Port* port) {
+std::string format_attachment(Attachment& attachment, const registry::Port* port) {
   const Attachment::Counts& counts = attachment.counts();
   return fmt::format(
       "state {}\nport {}\nframes_in {}\nbytes_in {}\nframes_out {}\nbytes_out {}\nlost_in {}\n"

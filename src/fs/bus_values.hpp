@@ -59,7 +59,7 @@ std::string format_bus_stats(const bus::PortCounts& totals, const registry::BusI
 std::string format_port_stats(const LiveBus& live, const registry::Port& port);
 // A line for each station of a switch: address, VLAN, port, and age in microseconds.
 std::string format_macs(const bus::EthernetBus* ethernet);
-std::string format_attachment(const Attachment& attachment, const registry::Port* port);
+std::string format_attachment(Attachment& attachment, const registry::Port* port);
 
 // The VLANs of a port, and its name. Errors: EOPNOTSUPP where the bus is no Ethernet.
 Result<std::string> format_vlan(const LiveBus& live, const registry::Port& port);

@@ -5,13 +5,15 @@ import errno
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 
 import acls
 import pytest
 from buses import Bus
 from frames import BROADCAST, Lab, Wire, frame, lab, station, wait_answer, wait_state  # pylint: disable=unused-import
 from harness import close, read_values, track, write_text
-from procs import as_user, sh, wait_for
+from procs import as_user, paused, sh, wait_for
 from sysc import raises_errno
 
 STRANGER = 61002
@@ -193,6 +195,64 @@ def test_a_grabbed_interface_is_a_member(switch, lab):
     assert "promiscuity 1" in sh(f"ip -d link show {ours}").out
     lab.detach(grabbed)
     wait_for(lambda: "promiscuity 0" in sh(f"ip -d link show {ours}").out, "no more promiscuity")
+
+
+# Datagrams of so many bytes (0: what is sent is one), so many bytes at once, so many times.
+_SEND = """
+import socket, sys
+segment, each, count = map(int, sys.argv[1:])
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+    udp.setsockopt(17, 103, segment)  # UDP_SEGMENT
+    for _ in range(count):
+        udp.sendto(bytes(each), ("10.99.0.77", 7000))
+"""
+
+
+def sender_to_nobody(lab, bus):
+    """What sends to a station that is not there, through a grabbed interface; and its folder."""
+    host = lab.namespace()
+    ours, theirs = lab.veth()
+    sh(f"ip link set {ours} up")
+    lab.move(theirs, host, "10.99.0.3")
+    sh(f"ip -n {host} neigh replace 10.99.0.77 lladdr 02:00:00:00:00:77 dev {theirs} nud permanent")
+    grabbed = lab.attach(bus, "grab", ours)
+    sh(f"ip netns exec {host} sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+
+    def send(*numbers):
+        subprocess.run(["ip", "netns", "exec", host, sys.executable, "-c", _SEND, *map(str, numbers)],
+                       check=True, timeout=30)
+    return send, grabbed
+
+
+def test_datagrams_that_are_sent_as_one_are_so_many_to_others(switch, lab):
+    send, grabbed = sender_to_nobody(lab, switch)
+    member = switch.join(os.O_RDWR | os.O_NONBLOCK)
+    send(1000, 3500, 1)
+    lengths = []
+
+    def arrived():
+        try:
+            got = os.read(member, 70000)
+        except BlockingIOError:
+            return len(lengths) == 4
+        lengths.extend([len(got)] if got[:6] == b"\2\0\0\0\0\x77" else [])
+        return len(lengths) == 4
+    wait_for(arrived, "four datagrams")
+    assert lengths == [1042, 1042, 1042, 542]
+    assert read_values(switch.file("port", port_of(grabbed), "stats"))["malformed"] == "0"
+
+
+def test_what_comes_to_an_interface_too_fast_is_counted(daemon, switch, lab):
+    send, grabbed = sender_to_nobody(lab, switch)
+    count = 20000
+    with paused(daemon.process.pid):
+        send(0, 1400, count)  # 28 MB: more than there is room for
+
+    def told():
+        stats = {key: value for key, value in read_values(os.path.join(grabbed, "stats")).items()
+                 if key in ("frames_in", "lost_in")}
+        return stats if sum(map(int, stats.values())) >= count else None
+    assert int(wait_for(told, "every frame to be accounted for")["lost_in"]) > 0
 
 
 def test_a_grabbed_interface_goes_down_and_away_and_comes_back(switch, lab):

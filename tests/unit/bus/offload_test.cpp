@@ -202,6 +202,41 @@ TEST(Offload, makes_segments_of_a_large_one) {
   }
 }
 
+TEST(Offload, makes_datagrams_of_a_large_one) {
+  for (const std::size_t udp : {kTcp4, kTcp6}) {
+    Frame frame = tcp_frame(udp, 2500, 0);
+    frame.erase(frame.begin() + static_cast<long>(udp) + 8,
+                frame.begin() + static_cast<long>(udp) + 20);
+    const Header header{.segments = 5,
+                        .segment_bytes = 1000,
+                        .checksum_from = static_cast<std::uint16_t>(udp),
+                        .checksum_at = 6};
+    const auto frames = finish(frame, header);
+    ASSERT_EQ(frames.size(), 3U);
+    Frame payload;
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      const std::size_t bytes = frames[i].size() - udp;
+      EXPECT_EQ(bytes, i < 2 ? 1008 : 508);
+      EXPECT_EQ(number(frames[i], udp + 4, 2), bytes);
+      const std::uint64_t pseudo = pseudo_header(frames[i], udp) - 6 + 17;
+      EXPECT_EQ(plain_checksum(pseudo, frames[i], udp, frames[i].size()), 0);
+      payload.insert(payload.end(), frames[i].begin() + static_cast<long>(udp) + 8,
+                     frames[i].end());
+      if (udp == kTcp4) {
+        EXPECT_EQ(plain_checksum(0, frames[i], kIp, kTcp4), 0);
+        EXPECT_EQ(number(frames[i], kIp + 4, 2), 0x7fff + i);
+      }
+    }
+    EXPECT_TRUE(std::equal(payload.begin(), payload.end(),
+                           frame.begin() + static_cast<long>(udp) + 8, frame.end()));
+    const auto offload = parse_offload(bytes_of(header));
+    EXPECT_EQ(longest_frame(frame, *offload), frames[0].size());
+    EXPECT_EQ(frames_within(frame, *offload).count, frames.size());
+    frame.resize(udp + 7);
+    EXPECT_TRUE(finish(frame, header).empty());
+  }
+}
+
 TEST(Offload, makes_segments_behind_a_tag) {
   Frame frame = tcp_frame(kTcp4, 2000, 0x10);
   Frame tag;
@@ -238,6 +273,7 @@ TEST(Offload, does_nothing_where_header_and_frame_do_not_fit) {
 TEST(Offload, refuses_what_it_did_not_ask_for) {
   EXPECT_FALSE(parse_offload(bytes_of({.segments = 3})));              // UDP fragments
   EXPECT_FALSE(parse_offload(bytes_of({.flags = 0, .segments = 1})));  // segments without checksum
+  EXPECT_FALSE(parse_offload(bytes_of({.flags = 0, .segments = 5})));
   EXPECT_TRUE(parse_offload(bytes_of({.segments = 0x81, .segment_bytes = 1460})));
 }
 
