@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a network interface of this machine leaves to whoever gets its frames: checksums to fill in,
-// and TCP segments or UDP datagrams as one frame of up to 64 KiB. Interfaces pass both on to each other as they are;
-// for everybody else they are done here.
+// and TCP segments or UDP datagrams as one frame of up to 64 KiB. Interfaces pass both on to each
+// other as they are; for everybody else they are done here.
 //
 // Source: the header that the kernel puts before such frames (struct virtio_net_hdr), RFC 1071
 // (checksum), RFC 9293 (TCP), RFC 768 (UDP), RFC 791 and RFC 8200 (lengths).
