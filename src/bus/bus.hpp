@@ -167,6 +167,9 @@ class Bus {
     std::uint64_t bytes = 0;
     std::uint64_t begin = 0;     // where the first of them lies in the log
     std::uint64_t sequence = 0;  // and its number there
+    // Of MappedReader::Said, what is counted already. Of `lost` that may be more than it has said.
+    std::uint64_t told_lost = 0;
+    std::uint64_t told_bytes = 0;
   };
   // unshare() with members that are mapped: each reads on, apart from now on, in the log that was
   // shared, which stays as it is.

@@ -32,7 +32,8 @@ Bus::Unread Bus::set_apart(PortId id, std::uint64_t from, Instant now) {
 
 // What it can read there is not due here any more. Nothing is taken out of the log.
 Bus::Unread Bus::give_over(Port& port, std::uint64_t from) {
-  Unread unread{.port = port.id};
+  Unread unread{
+      .port = port.id, .told_lost = port.told_lost + port.forced, .told_bytes = port.told_bytes};
   for (Place place = std::max(port.next, log_.begin()); place < log_.end(); ++place) {
     const MessageLog::Record& record = log_.at(place);
     if (!has_to_read(port, place, record)) {

@@ -22,6 +22,8 @@ class ApartTally {
     // In the log before it, still to be read when this one began.
     std::uint64_t messages = 0;
     std::uint64_t bytes = 0;
+    // Of what it says of that log, what is not of those.
+    flowfs_log_tally told{};
   };
   // The words of its segment.
   struct Said {
@@ -31,7 +33,8 @@ class ApartTally {
     flowfs_log_tally former{};
   };
 
-  explicit ApartTally(const Start& start) : start_(start) {}
+  explicit ApartTally(const Start& start)
+      : start_(start), before_{.lost = 0, .bytes = start.bytes} {}
 
   // `sent` is the number of the next record of the log. What has changed since the last time.
   bus::PortCounts count(std::uint64_t sent, const Said& said);
@@ -41,7 +44,8 @@ class ApartTally {
 
  private:
   Start start_;
-  bus::PortCounts told_;  // `lag` being what was sent to it
+  flowfs_log_tally before_;  // what it made of the log before; until that is seen, all that it can
+  bus::PortCounts told_;     // `lag` being what was sent to it
 };
 
 }  // namespace flowfs::fs

@@ -37,15 +37,20 @@ void MappedMember::count_apart(std::uint64_t sent) {
     const auto guard = this->guard();
     const flowfs_segment& own = segment_->header();
     const auto tally = [](const flowfs_log_tally& of) {
-      // relaxed: figures that stand for themselves.
-      return flowfs_log_tally{.lost = pool::shared(of.lost).load(std::memory_order_relaxed),
-                              .bytes = pool::shared(of.bytes).load(std::memory_order_relaxed)};
+      // acquire, both, pairs with BusReceiver::follow: whoever sees what is said of another log
+      // sees afterwards that the generation has changed.
+      return flowfs_log_tally{.lost = pool::shared(of.lost).load(std::memory_order_acquire),
+                              .bytes = pool::shared(of.bytes).load(std::memory_order_acquire)};
     };
     // seq_cst, pairs with CursorPublisher, as in position().
-    said.generation = pool::shared(own.cursors.generation).load(std::memory_order_seq_cst);
+    const auto generation = [&own] {
+      return pool::shared(own.cursors.generation).load(std::memory_order_seq_cst);
+    };
+    const std::uint64_t before = generation();
     said.sequence = pool::shared(own.cursors.bulk).load(std::memory_order_seq_cst);
     said.present = tally(own.present_log);
     said.former = tally(own.former_log);
+    said.generation = generation() == before ? before : 0;  // none, while it changes
     check(guard);
   }
   if (!lied_) {

@@ -56,7 +56,8 @@ Status MappedBuses::begin_direct(LiveBus& live, MappedMember& writer) {
         ->read_apart({.generation = log.generation(),
                       .sequence = 0,
                       .messages = unread.messages,
-                      .bytes = unread.bytes},
+                      .bytes = unread.bytes,
+                      .told = {.lost = unread.told_lost, .bytes = unread.told_bytes}},
                      end);
   }
   live.direct->look();

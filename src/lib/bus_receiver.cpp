@@ -42,10 +42,11 @@ BusReceiver::BusReceiver(const BusAttachment& attachment, SpinBudget spin)
 // What it has got of this log, and what not.
 void BusReceiver::tell() const {
   flowfs_segment& own = attachment_.own();
-  // relaxed, all: figures that stand for themselves; the cursors are stored after them.
+  // relaxed: a figure that stands for itself. release, the others: as in follow(); the cursors are
+  // stored after them.
   pool::shared(own.receiving.drops).store(lost_before_ + lost(), std::memory_order_relaxed);
-  pool::shared(own.present_log.lost).store(lost(), std::memory_order_relaxed);
-  pool::shared(own.present_log.bytes).store(read_bytes_, std::memory_order_relaxed);
+  pool::shared(own.present_log.lost).store(lost(), std::memory_order_release);
+  pool::shared(own.present_log.bytes).store(read_bytes_, std::memory_order_release);
 }
 
 // How far the bus may believe that this member has read.
@@ -88,9 +89,11 @@ Status BusReceiver::follow() {
   }
   if (cursors_) {
     flowfs_segment& own = attachment_.own();
-    // relaxed, as in tell().
-    pool::shared(own.former_log.lost).store(lost(), std::memory_order_relaxed);
-    pool::shared(own.former_log.bytes).store(read_bytes_, std::memory_order_relaxed);
+    // seq_cst: under no generation the tallies are of no log, while they change.
+    pool::shared(own.cursors.generation).store(0, std::memory_order_seq_cst);
+    // release, both: not seen before that.
+    pool::shared(own.former_log.lost).store(lost(), std::memory_order_release);
+    pool::shared(own.former_log.bytes).store(read_bytes_, std::memory_order_release);
   }
   log_ = std::move(*next);
   lost_before_ += lost();
@@ -98,8 +101,6 @@ Status BusReceiver::follow() {
   read_bytes_ = 0;
   begin_log();
   if (cursors_) {
-    // seq_cst: under no generation the tally is of no log, while it changes from one to the other.
-    pool::shared(attachment_.own().cursors.generation).store(0, std::memory_order_seq_cst);
     tell();
     cursors_.emplace(*attachment_.geometry, attachment_.own().cursors, log_->generation,
                      position());
@@ -273,18 +274,20 @@ std::optional<View> BusReceiver::find_view(std::uint64_t id) const {
                                   : std::optional(View{.bytes = found->bytes, .id = id});
 }
 
-// Message by message, since what this member sent itself is none of them.
+// Message by message, since what this member sent itself is none of them; but not for as long as
+// somebody goes on to send.
 Result<std::uint64_t> BusReceiver::skip() {
   LogReader::Record record;
   if (const auto found = look(record); !found || !*found) {
     const bool none = found || found.error().error == EAGAIN;
     return none ? Result<std::uint64_t>(0) : std::unexpected(found.error());
   }
+  const std::uint64_t end = reader_->published();
   std::uint64_t skipped = 0;
   while (true) {
     LogReader ahead = *reader_;
     ahead.pop();
-    if (ahead.peek(record) != LogReader::Outcome::record) {
+    if (ahead.position() >= end || ahead.peek(record) != LogReader::Outcome::record) {
       break;
     }
     *reader_ = ahead;

@@ -200,8 +200,9 @@ LogReader::LogReader(std::span<const std::byte> memory, std::uint64_t position,
       corrupt_(position % FLOWFS_RECORD_ALIGN != 0) {}
 
 LogReader::Outcome LogReader::peek(Record& record) {
+  bool fresh = false;
   for (int tries = 0; !peeked_ && !corrupt_ && tries < kMostFallBacks;) {
-    if (const Outcome there = look(); there != Outcome::record) {
+    if (const Outcome there = look(fresh); there != Outcome::record) {
       return there;
     }
     tries += take() ? 0 : 1;
@@ -217,13 +218,12 @@ LogReader::Outcome LogReader::peek(Record& record) {
   return Outcome::record;
 }
 
-LogReader::Outcome LogReader::look() {
+LogReader::Outcome LogReader::look(bool& fresh) {
   if (end_ && position_ >= *end_) {
     return Outcome::end;
   }
-  if (position_ >= tail_) {
-    // seq_cst, pairs with LogWriter::publish.
-    const std::uint64_t tail = shared(header().tail).load(std::memory_order_seq_cst);
+  if (position_ >= tail_ && !std::exchange(fresh, true)) {
+    const std::uint64_t tail = published();
     if (!end_ && tail < position_) {
       corrupt_ = true;
       return Outcome::corrupt;
@@ -232,6 +232,11 @@ LogReader::Outcome LogReader::look() {
     tail_ = std::max(tail, end_.value_or(0));
   }
   return position_ < tail_ ? Outcome::record : Outcome::empty;
+}
+
+std::uint64_t LogReader::published() const {
+  // seq_cst, pairs with LogWriter::publish.
+  return shared(header().tail).load(std::memory_order_seq_cst);
 }
 
 // False where the reader was overtaken.
@@ -280,7 +285,7 @@ bool LogReader::take() {
 // To the oldest record that is left.
 bool LogReader::fall_back() {
   const std::uint64_t floor = shared(header().floor).load(std::memory_order_acquire);
-  const std::uint64_t tail = shared(header().tail).load(std::memory_order_seq_cst);
+  const std::uint64_t tail = published();
   corrupt_ = floor % FLOWFS_RECORD_ALIGN != 0 || floor > tail || floor < position_;
   position_ = floor;
   tail_ = tail;

@@ -117,8 +117,9 @@ class LogReader {
             std::uint32_t own = 0);
 
   // The record at the position, the same one until pop(). Where the reader was overtaken it is the
-  // oldest that is left, and lost() has grown. An empty look is seq_cst: after it the bell that was
-  // read before it may be waited on.
+  // oldest that is left, and lost() has grown. It looks at the tail once: however fast the reader's
+  // own records follow, it comes to an end. That look is seq_cst: after an empty one the bell that
+  // was read before it may be waited on.
   Outcome peek(Record& record);
   // Copies the payload of the record peeked. False: it was overtaken meanwhile; peek() again.
   bool copy(std::span<std::byte> to);
@@ -130,6 +131,8 @@ class LogReader {
   // The log ends at `position`.
   void set_end(std::uint64_t position) { end_ = position; }
 
+  // Behind what is published now; not checked.
+  [[nodiscard]] std::uint64_t published() const;
   [[nodiscard]] std::uint64_t position() const { return position_; }
   [[nodiscard]] std::uint64_t sequence() const { return sequence_; }
   // Whether sequence() is that of the position: not where the reader was overtaken, until it has
@@ -142,8 +145,8 @@ class LogReader {
   [[nodiscard]] const flowfs_log& header() const {
     return *reinterpret_cast<const flowfs_log*>(memory_.data());
   }
-  // Whether anything lies at the position.
-  Outcome look();
+  // Whether anything lies at the position. `fresh`: whether the tail has been looked at.
+  Outcome look(bool& fresh);
   // The record there, if it is one for the caller, into peeked_; else a step further.
   bool take();
   bool fall_back();

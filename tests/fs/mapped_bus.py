@@ -208,13 +208,13 @@ class MappedMember:
     def go_over(self, bus):
         """On to the log that followed, whether or not the one before has been read to its end."""
         wait_for(self.is_retired, "another log")
+        _store(self.tx, _CURSORS, 0)
         _store(self.tx, _FORMER_LOG, self.lost, self.read_bytes)
         self.at["log_generation"] = self._slot("@Q", _LOG_GENERATION)
         self._map_log(bus)
         first, = struct.unpack_from("@Q", self.log, _LOG_FIRST)
         self.at.update(read_hot=first, read_sequence=_ANY if first else 0)
         self.lost = self.read_bytes = 0
-        _store(self.tx, _CURSORS, 0)
         self.tell()
 
     def log_bell(self):

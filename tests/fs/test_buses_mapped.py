@@ -736,6 +736,24 @@ def test_a_log_is_retired_where_its_sender_shuts_down(bus):
     bus.check_accounts()
 
 
+def test_who_finds_another_log_when_it_joins_has_lost_what_was_in_the_first(bus):
+    file, reader = bus.writer(), mapped(bus, os.O_RDONLY)
+    os.write(file, text(0))
+    assert reader.receive() == text(0)
+    for number in range(1, 4):
+        os.write(file, text(number))
+    close(file)
+    bus.wait_members(1)
+    writer = direct(bus)
+    writer.send(text(4))
+    reader.lost = 2**64 - 1  # as libflowfs says that did not map it
+    reader.go_over(bus)
+    assert reader.receive() == text(4)
+    assert account(bus, reader) == (2, 3, 0)
+    assert port_stats(bus, reader)["delivered_bytes"] == 2 * MESSAGE
+    bus.check_accounts()
+
+
 def test_readers_go_on_when_the_sender_is_another(bus):
     reader, file = mapped(bus, os.O_RDONLY), bus.reader()
     through = mapped(bus, os.O_WRONLY)

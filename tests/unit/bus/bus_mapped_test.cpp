@@ -432,6 +432,24 @@ TEST_F(BusMapped, reads_on_apart_what_it_had_not_read) {
   }
 }
 
+TEST_F(BusMapped, is_set_apart_with_what_it_is_known_to_have_lost) {
+  set({.depth_bytes = 2 * kCost});
+  const PortId sender = join();
+  const PortId mapped = join();
+  map(mapped);
+  for (int i = 0; i < 7; ++i) {
+    (void)send(sender, "0123456789");
+  }
+  readers[mapped].at = 30;
+  readers[mapped].lost = 2;
+  bus.refresh(now);
+  EXPECT_EQ(bus.counts(mapped).delivered, 1U);
+  EXPECT_EQ(bus.counts(mapped).dropped, 4U);
+  const auto unread = bus.part(now);
+  EXPECT_EQ(unread[0].messages, 2U);
+  EXPECT_EQ(unread[0].told_lost, 4U);  // two behind it, and two that it will find missing
+}
+
 TEST_F(BusMapped, is_counted_apart_as_it_is_told) {
   const PortId sender = join();
   const PortId mapped = join();

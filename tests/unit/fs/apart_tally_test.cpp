@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <utility>
 
 namespace flowfs::fs {
 namespace {
@@ -31,9 +32,32 @@ TEST(ApartTally, owes_what_the_log_before_still_had) {
   ApartTally tally({.generation = 2, .messages = 3, .bytes = 30});
   EXPECT_EQ(tally.count(2, Said{.generation = 1, .sequence = 99}).lag, 5U);
   EXPECT_FALSE(tally.has_read_all());
-  const bus::PortCounts change = tally.count(2, Said{.generation = 2, .sequence = 0});
+  const bus::PortCounts change =
+      tally.count(2, Said{.generation = 2, .sequence = 0, .former = {.lost = 0, .bytes = 30}});
   EXPECT_EQ(change.delivered, 3U);
   EXPECT_EQ(change.delivered_bytes, 30U);
+}
+
+// Whoever did not even map it lost all that it had still to read there.
+TEST(ApartTally, was_not_delivered_what_it_lost_of_the_log_before) {
+  for (const auto& [said, dropped] :
+       {std::pair<std::uint64_t, std::uint64_t>{7, 0}, {5, 0}, {9, 2}, {UINT64_MAX, 3}}) {
+    ApartTally tally(
+        {.generation = 2, .messages = 3, .bytes = 30, .told = {.lost = 7, .bytes = 5}});
+    const Said over{.generation = 2,
+                    .sequence = 2,
+                    .present = {.lost = 1, .bytes = 10},
+                    .former = {.lost = said, .bytes = 20}};
+    const bus::PortCounts change = tally.count(4, over);
+    EXPECT_EQ(change.dropped, dropped + 1);
+    EXPECT_EQ(change.delivered, 4 - dropped);
+    EXPECT_EQ(change.delivered_bytes, 25U);
+    EXPECT_EQ(tally.count(4, over).dropped, 0U);
+    const Said next{
+        .generation = 3, .sequence = 0, .present = {}, .former = {.lost = 2, .bytes = 20}};
+    EXPECT_EQ(tally.count(4, next).dropped, 1U);
+    EXPECT_TRUE(tally.has_read_all());
+  }
 }
 
 TEST(ApartTally, believes_what_was_said_of_a_log_when_it_was_left) {
