@@ -460,7 +460,7 @@ def _only_join(bus):
 
 # --- lies ----------------------------------------------------------------------------------------
 
-def _scribble(one, choose):
+def scribble(one, choose):
     """Random bytes over a segment: all of it, a page of it, or a few words."""
     size = min(len(one.tx), 1 << 16)
     where = choose.choice([(0, size), (0, 4096), (128, 640), (4096, 4096 + 256)])
@@ -482,7 +482,7 @@ def test_random_bytes_over_a_segment_cost_their_member_alone(bus, daemon):
     for index in range(20 if is_sanitized() else 80):
         liar = mapped(bus)
         liar.send(b"true")
-        _scribble(liar, choose)
+        scribble(liar, choose)
         good.send(text(index))
         while reader.receive() != text(index):
             pass
@@ -881,7 +881,7 @@ def test_random_bytes_over_the_senders_log_cost_it_alone(bus):
         assert liar.is_direct
         liar.send(b"true")
         assert os.read(file, 10_000) == b"true"
-        _scribble(liar, choose)
+        scribble(liar, choose)
         assert len(bus.members()) in (1, 2)
         liar.detach()
         close(liar.fd)

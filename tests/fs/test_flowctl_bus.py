@@ -179,18 +179,30 @@ def test_a_recording_tells_when_each_message_came(bus, run, tmp_path):
         between.append(time.time_ns())
     close(writer)
     assert recorder.end()[0] == 0
-    times = [high << 32 | low for high, low in packet_times(file.read_bytes())]
+    times = [high << 32 | low for high, low in (struct.unpack_from("=4xII", body) for body in blocks(file, 6))]
     assert sorted(between + times) == [between[0], times[0], between[1], times[1], between[2], times[2], between[3]]
 
 
-def packet_times(capture):
-    """The two halves of the time of each packet."""
-    at = 0
+def blocks(file, wanted):
+    """The bodies of all blocks of this kind."""
+    capture, at = file.read_bytes(), 0
     while at < len(capture):
-        kind, length, _, *halves = struct.unpack_from("=IIIII", capture, at)
-        if kind == 6:
-            yield halves
+        kind, length = struct.unpack_from("=II", capture, at)
+        if kind == wanted:
+            yield capture[at + 8:at + length - 4]
         at += length
+
+
+def test_a_recording_of_an_ethernet_is_one_of_frames(daemon, bus, run, tmp_path):
+    frames, file = [frame(BROADCAST, station(1), 10), frame(station(1), station(2))], tmp_path / "file"
+    bus.set("policy", "switch")
+    recorded(daemon, bus, file, frames, run)
+    assert [struct.unpack_from("=H", body)[0] for body in blocks(file, 1)] == [1], "the link type"
+    bus.wait_members(0)
+    reader = bus.reader()
+    flowctl(daemon, "replay", bus.name, str(file), "--speed", "0")
+    assert [os.read(reader, 100) for _ in frames] == frames
+    close(reader)
 
 
 def test_a_recording_ends_well_when_it_is_interrupted(daemon, bus, run, tmp_path):

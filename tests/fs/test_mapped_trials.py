@@ -22,6 +22,7 @@ from mapped import MappedEnd, can_be_written, ways_to_write
 from mapped_bus import MappedMember
 from pools import Member
 from procs import Child, as_user, wait_for
+from test_buses_mapped import scribble as scribble_member
 from test_storms import Storm
 
 ROOT, ALICE, BOB, MEMBER, VICTIM = 0, 61001, 61002, 61003, 61004
@@ -179,6 +180,20 @@ def spoil_segments(daemon, _name):
         yield
 
 
+def spoil_members(daemon, _name):
+    """Members of a bus of one's own, one after the other, each with random bytes over its segment."""
+    choose = random.Random(next(seeds))
+    own = buses.Bus(daemon, f"spoilt{os.getpid()}")
+    os.mkdir(own.path)
+    while True:
+        liar = MappedMember(own, own.join())
+        liar.send(b"true")
+        scribble_member(liar, choose)
+        liar.detach()
+        close(liar.fd)
+        yield
+
+
 def spoil_pool(pool):
     """Random bytes over all of a pool but its blocks, again and again."""
     def spoil(daemon, _name):
@@ -231,8 +246,8 @@ def round_trips(daemon, name):
 @in_python
 @pytest.mark.deadline(600 if long_run() else 120)
 @pytest.mark.parametrize("what, uid", [
-    (spoil_segments, ALICE), (spoil_pool(ALICE), ALICE), (spoil_pool("shared"), ROOT)],
-    ids=["a segment", "a PUP", "the GSPP"])
+    (spoil_segments, ALICE), (spoil_members, ALICE), (spoil_pool(ALICE), ALICE), (spoil_pool("shared"), ROOT)],
+    ids=["a segment", "a member's segment", "a PUP", "the GSPP"])
 def test_a_mapped_flow_goes_on_beside_random_bytes_over(request, daemon, open_name, can_map, what, uid):
     """Trial 5: nothing of it is lost, and nothing is left; how fast it goes on is measured."""
     alone, beside_work, beside = [round_trips(daemon, open_name)], [], []
