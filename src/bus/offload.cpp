@@ -99,6 +99,10 @@ struct Layout {
   std::size_t payload = 0;
 };
 
+std::size_t ipv4_header_bytes(std::span<const std::byte> frame, std::size_t ip) {
+  return (std::to_integer<std::size_t>(frame[ip]) & 0x0f) * 4;
+}
+
 std::size_t header_bytes(std::span<const std::byte> frame, std::size_t transport, bool udp) {
   return udp ? kUdpBytes : (std::to_integer<std::size_t>(frame[transport + kTcpLength]) >> 4) * 4;
 }
@@ -121,6 +125,10 @@ std::optional<Layout> layout_of(std::span<const std::byte> frame, const Offload&
   if ((type != kIpv4Type && type != kIpv6Type) || layout.payload < transport + least ||
       layout.payload > frame.size() ||
       layout.ip + (layout.ipv6 ? kIpv6Bytes : kIpv4Bytes) > transport) {
+    return std::nullopt;
+  }
+  // Where there is more between the two it is a tunnel, whose own headers nobody here knows.
+  if (!layout.ipv6 && ipv4_header_bytes(frame, layout.ip) != transport - layout.ip) {
     return std::nullopt;
   }
   return layout;

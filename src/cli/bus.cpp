@@ -120,6 +120,16 @@ int show_table(const Common& common, const BusOptions& options) {
                                            : list_members(common, options.words[0]);
 }
 
+// Before it is looked at. False: there is none, and that is told.
+bool is_there(const Common& common, const std::string& bus) {
+  const std::string object = fmt::format("buses/{}", bus);
+  if (access(common.path(object).c_str(), F_OK) == 0 || errno != ENOENT) {
+    return true;
+  }
+  failed(Deed::bus, object, ENOENT);
+  return false;
+}
+
 // The table again and again; in the same place where that is a terminal.
 int show_live(const Common& common, const BusOptions& options, Interrupts& interrupts) {
   const char* const between = isatty(STDOUT_FILENO) != 0 ? "\x1b[H\x1b[2J" : "\n";
@@ -153,6 +163,10 @@ int until_stopped(const Common& common, const BusOptions& options,
 int run_bus(const Common& common, const BusOptions& options) {
   if (!check_words(options)) {
     return kUsage;
+  }
+  const bool looks = options.action == BusAction::members || options.action == BusAction::watch;
+  if (looks && !is_there(common, options.words[0])) {
+    return kFailed;
   }
   switch (options.action) {
     case BusAction::list:

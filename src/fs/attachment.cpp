@@ -147,6 +147,10 @@ void Attachment::on_receive_failed(int error) {
   if (error == EAGAIN || error == EINTR) {
     return;
   }
+  if (error == EINVAL) {  // datagrams sent as one, which Linux before 6.2 cannot say of a frame
+    ++counts_.lost_in;
+    return;
+  }
   if (is_down(error) && !is_gone(fd_)) {
     set_state(State::down);
   } else {

@@ -500,7 +500,8 @@ def test_a_loop_through_a_flow_is_shut_as_any_other(bus, two, wire_name, run):
 # --- what is refused -----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("arguments, status, words", [
-    (["members", "nobody"], 1, "No such file"),
+    (["members", "nobody"], 1, "no such bus; `flowctl bus list`"),
+    (["watch", "nobody"], 1, "no such bus; `flowctl bus list`"),
     (["link", "nobody", "nobody2"], 1, "no such bus; `flowctl bus list`"),
     (["record", "nobody", "/dev/null"], 1, "no such bus"),
     (["replay", "nobody", "/nonexistent"], 1, "cannot read /nonexistent"),

@@ -268,6 +268,10 @@ TEST(Offload, does_nothing_where_header_and_frame_do_not_fit) {
   lies[kTcp4 + 12] = std::byte{0x10};
   EXPECT_TRUE(finish(lies, {.segments = 1, .segment_bytes = 50, .checksum_from = kTcp4}).empty());
   EXPECT_TRUE(finish({}, {.segments = 1, .segment_bytes = 50, .checksum_from = 0}).empty());
+  Frame tunnel = frame;
+  tunnel.insert(tunnel.begin() + kTcp4, 24, std::byte{0});  // a header, and that of IP once more
+  EXPECT_TRUE(
+      finish(tunnel, {.segments = 1, .segment_bytes = 50, .checksum_from = kTcp4 + 24}).empty());
 }
 
 TEST(Offload, refuses_what_it_did_not_ask_for) {
