@@ -533,9 +533,6 @@ FLOWFS_STATIC_ASSERT(offsetof(struct flowfs_bus_attach, flags) == 124);
 #define FLOWFS_BUS_SENDS UINT32_C(2)
 /* tx is the log of the bus: the member writes there itself. */
 #define FLOWFS_BUS_DIRECT UINT32_C(4)
-/* The bus calls membarrier(2), global expedited, between saying in `sleep_room` that it waits and
- * its look at the member's cursors. */
-#define FLOWFS_BUS_BARRIERS UINT32_C(8)
 
 /* On buses/BUS/port/N/tx opened O_RDWR: the member is in mapped mode until that tx is closed.
  * EBUSY: it already is. EOPNOTSUPP: an Ethernet bus. EDQUOT, ENOMEM: the log is not to be had.

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/membarrier.hpp"
 #include "fs/direct_bus.hpp"
 #include "pool/shared.hpp"
 
@@ -100,8 +99,8 @@ Result<flowfs_bus_attach> MappedMember::attach(pool::StatusFile& statuses) {
   answer.uid = opener_.uid;
   answer.port = number_;
   answer.origin = origin();
-  answer.flags = (rights_.receive ? FLOWFS_BUS_RECEIVES : 0) |
-                 (rights_.send ? FLOWFS_BUS_SENDS : 0) | (has_barriers() ? FLOWFS_BUS_BARRIERS : 0);
+  answer.flags =
+      (rights_.receive ? FLOWFS_BUS_RECEIVES : 0) | (rights_.send ? FLOWFS_BUS_SENDS : 0);
   if (is_direct()) {
     answer.flags |= FLOWFS_BUS_DIRECT;
     return answer;
@@ -338,11 +337,8 @@ void MappedMember::arm() {
   if (data) {
     begin(data_sleeper_);
   }
-  if (awaited_ && !room_sleeper_->asleep()) {
+  if (awaited_) {
     begin(room_sleeper_);
-    if (has_barriers()) {
-      barrier();  // pairs with CursorPublisher::publish_unfenced
-    }
   }
   if (!begun && wait_.pending()) {
     return;  // asleep for all of it already

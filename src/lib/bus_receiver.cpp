@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/futex.hpp"
-#include "base/membarrier.hpp"
 #include "pool/shared.hpp"
 
 namespace flowfs::lib {
@@ -13,10 +12,7 @@ namespace flowfs::lib {
 using pool::LogReader;
 
 BusReceiver::BusReceiver(const BusAttachment& attachment, SpinBudget spin)
-    : attachment_(attachment),
-      log_(attachment.first_log),
-      unfenced_(attachment.has(FLOWFS_BUS_BARRIERS) && take_part_in_barriers()),
-      spin_(spin) {
+    : attachment_(attachment), log_(attachment.first_log), spin_(spin) {
   if (!log_) {
     return;  // it only sends
   }
@@ -55,12 +51,7 @@ void BusReceiver::publish() {
     return;
   }
   tell();
-  const pool::Position reached = borrowed_.empty() ? position() : borrowed_.front().begin;
-  if (unfenced_) {
-    cursors_->publish_unfenced(reached);
-  } else {
-    cursors_->publish(reached);
-  }
+  cursors_->publish(borrowed_.empty() ? position() : borrowed_.front().begin);
   bell_->wake_room();
 }
 

@@ -106,7 +106,6 @@ class BusReceiver final : public MappedReceiving {
   std::optional<pool::LogReader> reader_;
   std::optional<pool::CursorPublisher> cursors_;  // none where nobody asks: the only sender's
   std::optional<pool::Bell> bell_;
-  bool unfenced_;  // the bus fences for both
   SpinBudget spin_;
   std::vector<Borrowed> borrowed_;  // in the order of the messages
   std::vector<std::byte> scratch_;

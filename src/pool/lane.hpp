@@ -226,9 +226,6 @@ class CursorPublisher {
   [[nodiscard]] bool behind(const Position& position) const { return position.hot != hot_; }
   // Afterwards the caller rings (Bell::wake_room).
   void publish(const Position& position);
-  // The same without a fence: for who takes part in the barriers of whoever sleeps for it
-  // (base/membarrier.hpp).
-  void publish_unfenced(const Position& position);
 
  private:
   Geometry geometry_;

@@ -235,15 +235,4 @@ void CursorPublisher::publish(const Position& position) {
   shared(own_->bulk).store(bulk_, std::memory_order_seq_cst);
 }
 
-void CursorPublisher::publish_unfenced(const Position& position) {
-  hot_ = position.hot;
-  bulk_ = position.bulk;
-  // release, both: what was read there may be overwritten.
-  shared(own_->bulk).store(bulk_, std::memory_order_release);
-  shared(own_->hot).store(hot_, std::memory_order_release);
-  // Pairs with barrier() between Sleeper::begin and the look at these: the look at the sleeper's
-  // epoch in Bell::wake comes after them, in what the compiler makes.
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-}
-
 }  // namespace flowfs::pool

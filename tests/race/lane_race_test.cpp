@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "../unit/pool/lane_fixture.hpp"
-#include "base/membarrier.hpp"
 #include "lane_end.hpp"
 #include "pool/status.hpp"
 
@@ -162,60 +161,6 @@ TEST(CursorRace, never_tells_one_segment_the_cursors_of_another) {
   reader.join();
   EXPECT_GT(believed, 0U);
   EXPECT_EQ(wrong, 0U);
-}
-
-// Of a reader that does not fence, whoever waits for room misses nothing, as its barrier does that
-// for both.
-TEST(CursorRace, wakes_whoever_waits_without_a_fence_of_the_reader) {
-  if (!has_barriers() || !take_part_in_barriers()) {
-    GTEST_SKIP() << "no expedited membarrier here";
-  }
-  const auto geometry = pool::test::geometry(64);
-  flowfs_cursors cursors{};
-  flowfs_segment reading{};
-  flowfs_segment waiting{};
-  pool::CursorPublisher publisher(geometry, cursors, pool::Generation{1}, kStart);
-  std::atomic<std::uint64_t> turn = 0;
-  std::thread reader([&] {
-    pool::Bell bell(reading, waiting);
-    for (std::uint64_t round = 1;; ++round) {
-      std::uint64_t now = 0;
-      while ((now = turn.load(std::memory_order_relaxed)) < round) {
-      }
-      if (now == UINT64_MAX) {
-        return;
-      }
-      publisher.publish_unfenced({.hot = round * 16, .bulk = 0, .sequence = 0});
-      bell.wake_room();
-    }
-  });
-  pool::Sleeper sleeper(waiting.sleep_room);
-  std::mt19937 random{5};
-  std::uint64_t sleeps = 0;
-  bool missed = false;
-  const Instant end = Clock::now() + hammer_time() / 2;
-  std::uint64_t round = 0;
-  while (!missed && Clock::now() < end) {
-    turn.store(++round, std::memory_order_relaxed);
-    const auto has_come = [&] { return pool::shared(cursors.hot).load() == round * 16; };
-    for (auto left = random() % 256; left > 0; --left) {
-      std::atomic_signal_fence(std::memory_order_seq_cst);  // so that they meet in every way
-    }
-    while (!missed && !has_come()) {
-      const std::uint32_t bell = sleeper.begin(reading.bell);
-      barrier();
-      if (!has_come()) {
-        ++sleeps;
-        missed = futex_wait(pool::futex_word(reading.bell), bell,
-                            Clock::now() + LaneEnd::kPatience) == FutexOutcome::timed_out;
-      }
-      sleeper.end();
-    }
-  }
-  turn.store(UINT64_MAX, std::memory_order_relaxed);
-  reader.join();
-  EXPECT_FALSE(missed) << "in round " << round;
-  std::printf("  %" PRIu64 " rounds, %" PRIu64 " sleeps\n", round, sleeps);
 }
 
 // The order of the daemon's stores lets a reader of another process believe what it read first.
