@@ -30,8 +30,7 @@ std::span<const std::byte> Bus::payload_of(const MessageLog::Record& record) con
 void Bus::lay_down(MessageLog::Record& record, std::span<const std::byte> message) {
   record.length = static_cast<std::uint32_t>(message.size());
   if (shared_ != nullptr) {
-    // Readers look at how far that has come for each message, and what all have read may stay.
-    if (!limits_.lossless || !shared_->has_room(message.size())) {
+    if (!shared_->has_room(message.size())) {
       give_up_shared();
     }
     record.shared = shared_->append(record.sender, message);

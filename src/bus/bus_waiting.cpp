@@ -60,6 +60,8 @@ void Bus::settle(Instant now) {
   }
   settling_ = false;
   if (!limits_.lossless) {
+    // What was dropped nobody is to read. What all have read may stay until there is no room: how
+    // far that has come every reader looks at for each message.
     give_up_shared();
   }
   if (!waiting_.empty()) {

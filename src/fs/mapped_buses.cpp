@@ -357,9 +357,14 @@ void MappedBuses::detach(bus::PortId port) {
   }
   ends_.status_given_back();
   if (mute && live != nullptr) {
-    // NOLINTNEXTLINE(bugprone-unused-return-value): it is a member, and a file
-    static_cast<void>(buses_.shut_down(port, {.receive = false, .send = true}));
+    end_sending(port);
   }
+}
+
+// Of a member that is a file too: it has been asked for, and all that came before it is sent.
+void MappedBuses::end_sending(bus::PortId port) {
+  // NOLINTNEXTLINE(bugprone-unused-return-value): nothing hinders it
+  static_cast<void>(buses_.shut_down(port, {.receive = false, .send = true}));
 }
 
 registry::Rights MappedBuses::before_shut_down(bus::PortId port, registry::Rights rights) {
@@ -428,8 +433,7 @@ void MappedBuses::sweep() {
   for (const bus::PortId port : std::exchange(silent_, {})) {
     const auto it = members_.find(port);
     if (it != members_.end() && it->second->live() != nullptr) {
-      // NOLINTNEXTLINE(bugprone-unused-return-value): it is a member, and a file
-      static_cast<void>(buses_.shut_down(port, {.receive = false, .send = true}));
+      end_sending(port);
     }
   }
   for (const bus::PortId port : std::exchange(outcasts_, {})) {

@@ -104,6 +104,7 @@ class MappedBuses {
   Result<flowfs_bus_attach> attach(bus::PortId port, Node tx);
   void detach(bus::PortId port);
   static void ring_readers(LiveBus& live);
+  void end_sending(bus::PortId port);
   void sweep();
 
   Loop& loop_;
